@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// Every kernel of the processor.
+#pragma once
+
+#include <data2vec/device/cpu/adam.hpp>
+#include <data2vec/device/cpu/attention.hpp>
+#include <data2vec/device/cpu/conv.hpp>
+#include <data2vec/device/cpu/cpu.hpp>
+#include <data2vec/device/cpu/dropout.hpp>
+#include <data2vec/device/cpu/elementwise.hpp>
+#include <data2vec/device/cpu/gelu.hpp>
+#include <data2vec/device/cpu/linear.hpp>
+#include <data2vec/device/cpu/norm.hpp>
+#include <data2vec/device/cpu/reduce.hpp>

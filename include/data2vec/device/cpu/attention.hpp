@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: MIT
+// Softmax attention on the processor: per row and head, blocks of queries whose logits stay in the cache.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <limits>
+
+#include <data2vec/device/attention.hpp>
+#include <data2vec/device/cpu/dropout.hpp>
+#include <data2vec/device/cpu/math.hpp>
+#include <data2vec/device/cpu/product.hpp>
+
+namespace data2vec::inline v0 {
+
+template <class Isa>
+struct kernel::Attention<BasicCpu<Isa>> {
+  using Cpu = BasicCpu<Isa>;
+  using Index = std::ptrdiff_t;
+
+  /// The longest sequence: one query's logits fit into the scratch.
+  template <class T>
+  static constexpr int longest = static_cast<int>(65536 / sizeof(T));
+
+  template <int H, int Dh, bool with_dropout, class T>
+  static void forward(Cpu&, int rows, int sequence, const T* qkv, const AttentionExtras<T>& extras, T* probabilities,
+                      T* out) {
+    alignas(64) T scratch[scratch_size<T>];
+    const int S = sequence, pad = padded<T>(S), block = query_block<T>(pad);
+    constexpr Index step = 3 * H * Dh;
+    for (int row = 0; row < rows; ++row)
+      for (int h = 0; h < H; ++h) {
+        const T *q = qkv + Index{row} * S * step + h * Dh, *k = q + H * Dh, *v = k + H * Dh;
+        const bool* hidden = extras.key_hidden ? extras.key_hidden + Index{row} * S : nullptr;
+        for (int first = 0; first < S; first += block) {
+          const int n = std::min(block, S - first);
+          const Index place = ((Index{row} * H + h) * S + first) * S;
+          detail::Product<T, Isa>::run(n, S, Dh, {q + first * step, step, 1}, {k, 1, step}, nullptr, false, scratch,
+                                       pad);
+          for (int i = 0; i < n; ++i) {
+            T* p = scratch + Index{i} * pad;
+            softmax(S, pad, T(1) / std::sqrt(T(Dh)), extras.bias ? extras.bias + place + Index{i} * S : nullptr, hidden,
+                    p);
+            if (probabilities) std::copy(p, p + S, probabilities + place + Index{i} * S);
+            if constexpr (with_dropout) drop(extras.dropout, row, h, first + i, S, p);
+          }
+          detail::Product<T, Isa>::run(n, Dh, S, {scratch, pad, 1}, {v, step, 1}, nullptr, false,
+                                       out + (Index{row} * S + first) * H * Dh + h * Dh, H * Dh);
+        }
+      }
+  }
+
+  // With P the probabilities, Q those after dropout: dv = Q^T do, dQ = do v^T, dP from dQ by dropout,
+  // dlogits = P (dP - sum(dP P)), dq = dlogits k / sqrt(Dh), dk = dlogits^T q / sqrt(Dh).
+  template <int H, int Dh, bool with_dropout, class T>
+  static void backward(Cpu&, int rows, int sequence, const T* dout, const T* qkv, const T* probabilities,
+                       const AttentionExtras<T>& extras, T* dqkv, T* dbias) {
+    using P = detail::Product<T, Isa>;
+    alignas(64) T scratch[scratch_size<T>];
+    const int S = sequence, pad = padded<T>(S), block = query_block<T>(pad);
+    constexpr Index step = 3 * H * Dh, out_step = H * Dh;
+    for (int row = 0; row < rows; ++row)
+      for (int h = 0; h < H; ++h) {
+        const Index start = Index{row} * S * step + h * Dh;
+        const T *q = qkv + start, *k = q + H * Dh, *v = k + H * Dh;
+        T *dq = dqkv + start, *dk = dq + H * Dh, *dv = dk + H * Dh;
+        for (int first = 0; first < S; first += block) {
+          const int n = std::min(block, S - first);
+          const Index place = ((Index{row} * H + h) * S + first) * S;
+          const T* d = dout + (Index{row} * S + first) * out_step + h * Dh;
+          const T* p = probabilities + place;
+          const T* dropped = p;
+          Index dropped_step = S;
+          if constexpr (with_dropout) {
+            for (int i = 0; i < n; ++i) {
+              std::copy(p + Index{i} * S, p + Index{i} * S + S, scratch + Index{i} * pad);
+              drop(extras.dropout, row, h, first + i, S, scratch + Index{i} * pad);
+            }
+            dropped = scratch;
+            dropped_step = pad;
+          }
+          P::run(S, Dh, n, {dropped, 1, dropped_step}, {d, out_step, 1}, nullptr, first > 0, dv, step);
+          P::run(n, S, Dh, {d, out_step, 1}, {v, 1, step}, nullptr, false, scratch, pad);
+          for (int i = 0; i < n; ++i) {
+            T* g = scratch + Index{i} * pad;
+            if constexpr (with_dropout) drop(extras.dropout, row, h, first + i, S, g);
+            softmax_backward(S, p + Index{i} * S, g);
+            if (dbias) std::copy(g, g + S, dbias + place + Index{i} * S);
+            const T factor = T(1) / std::sqrt(T(Dh));
+            Lanes<T, Isa>::map(static_cast<std::size_t>(S), g, [=](Vec<T, Isa> x) { return x * factor; }, g);
+          }
+          P::run(n, Dh, S, {scratch, pad, 1}, {k, step, 1}, nullptr, false, dq + first * step, step);
+          P::run(S, Dh, n, {scratch, 1, pad}, {q + first * step, step, 1}, nullptr, first > 0, dk, step);
+        }
+      }
+  }
+
+ private:
+  template <class T>
+  static constexpr std::size_t scratch_size = 131072 / sizeof(T);
+  template <class T>
+  static constexpr int padded(int n) {
+    return (n + Lanes<T, Isa>::size - 1) / Lanes<T, Isa>::size * Lanes<T, Isa>::size;
+  }
+  template <class T>
+  static constexpr int query_block(int pad) {
+    return std::max(1, static_cast<int>(scratch_size<T>) / std::max(pad, 1));
+  }
+
+  // Dropout of the probabilities of one query: element (head, query, key) of the stream of the row.
+  template <class T>
+  static void drop(const DropoutDraws& draws, int row, int head, int query, int S, T* p) {
+    const auto first = (static_cast<std::uint32_t>(head) * static_cast<std::uint32_t>(S) +
+                        static_cast<std::uint32_t>(query)) * static_cast<std::uint32_t>(S);
+    Dropout<Cpu>::template apply<T>(draws.key(row), first, S, draws.rate, p, p);
+  }
+
+  // In place, of `n` logits before scaling; a multiple of a vector may be written.
+  template <class T>
+  static void softmax(int n, int pad, T factor, const T* bias, const bool* hidden, T* p) {
+    using L = Lanes<T, Isa>;
+    using V = typename L::V;
+    constexpr T lowest = -std::numeric_limits<T>::infinity();
+    for (int i = n; i < pad; ++i) p[i] = lowest;
+    for (int i = 0; i < n; ++i) {
+      p[i] *= factor;
+      if (bias) p[i] += bias[i];
+      if (hidden && hidden[i]) p[i] = lowest;
+    }
+    V top = L::all(lowest);
+    for (int i = 0; i < pad; i += L::size) top = L::max(top, L::load(p + i));
+    const T largest = L::largest(top);
+    if (largest == lowest) {
+      std::fill(p, p + n, T(0));
+      return;
+    }
+    V sum{};
+    for (int i = 0; i < pad; i += L::size) {
+      const V e = VectorMath<T, Isa>::exp(L::load(p + i) - L::all(largest));
+      sum += e;
+      L::store(p + i, e);
+    }
+    const V inverse = L::all(T(1) / L::sum(sum));
+    for (int i = 0; i < pad; i += L::size) L::store(p + i, L::load(p + i) * inverse);
+  }
+
+  // g = p (g - sum(g p)).
+  template <class T>
+  static void softmax_backward(int n, const T* p, T* g) {
+    using L = Lanes<T, Isa>;
+    using V = typename L::V;
+    V dot{};
+    int i = 0;
+    for (; i + L::size <= n; i += L::size) dot = L::fma(L::load(p + i), L::load(g + i), dot);
+    if (i < n) dot = L::fma(L::load(p + i, n - i), L::load(g + i, n - i), dot);
+    const V mean = L::all(L::sum(dot));
+    L::map(static_cast<std::size_t>(n), g, [=](V a, V b) { return a * (b - mean); }, p, g);
+  }
+};
+
+}  // namespace data2vec::inline v0

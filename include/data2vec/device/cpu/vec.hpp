@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: MIT
+// Vectors of the processor through the compilers' vector types: the one header of vector code. Tails go through whole
+// vectors padded with zeros, so an element has the same bits in a body and in a tail.
+#pragma once
+
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <type_traits>
+#include <utility>
+
+#include <data2vec/core/macros.hpp>
+#include <data2vec/device/cpu/cpu.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail {
+template <class T, int Bytes>
+struct VectorOf {
+  typedef T type __attribute__((vector_size(Bytes)));
+};
+template <class T>
+using IntegerOf = std::conditional_t<sizeof(T) == 4, std::int32_t, std::int64_t>;
+}  // namespace detail
+
+/// As many elements of type T as a vector of the instruction set holds.
+template <class T, class Isa>
+using Vec = typename detail::VectorOf<T, Isa::vector_bytes>::type;
+
+/// Operations on `Vec<T, Isa>`. Loads and stores need no alignment.
+template <class T, class Isa>
+struct Lanes {
+  using V = Vec<T, Isa>;
+  using I = Vec<detail::IntegerOf<T>, Isa>;  ///< integers of the same width; comparisons give these
+  static constexpr int size = Isa::vector_bytes / static_cast<int>(sizeof(T));
+
+  [[gnu::always_inline]] static inline V all(T x) { return x - V{}; }  // x - 0 is x, for -0 too
+
+  [[gnu::always_inline]] static inline V load(const T* p) {
+    V v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return v;
+  }
+  [[gnu::always_inline]] static inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
+
+  /// The first n elements, zeros behind them.
+  static inline V load(const T* p, int n) {
+    V v{};
+    for (int i = 0; i < n; ++i) v[i] = p[i];
+    return v;
+  }
+  static inline void store(T* p, V v, int n) {
+    for (int i = 0; i < n; ++i) p[i] = v[i];
+  }
+
+  [[gnu::always_inline]] static inline I index() {
+    return [&]<int... i>(std::integer_sequence<int, i...>) {
+      return I{i...};
+    }(std::make_integer_sequence<int, size>());
+  }
+  /// v with zeros from lane n on.
+  [[gnu::always_inline]] static inline V first(V v, int n) {
+    using Scalar = detail::IntegerOf<T>;
+    return index() < static_cast<Scalar>(n) ? v : V{};
+  }
+
+  [[gnu::always_inline]] static inline V max(V a, V b) { return a < b ? b : a; }  // a where one is NaN
+  [[gnu::always_inline]] static inline V min(V a, V b) { return b < a ? b : a; }
+
+  /// a0 b0 a1 b1 ... of the lower halves, and of the upper halves.
+  [[gnu::always_inline]] static inline V interleave_low(V a, V b) {
+    return [&]<int... i>(std::integer_sequence<int, i...>) {
+      return __builtin_shufflevector(a, b, (i / 2 + i % 2 * size)...);
+    }(std::make_integer_sequence<int, size>());
+  }
+  [[gnu::always_inline]] static inline V interleave_high(V a, V b) {
+    return [&]<int... i>(std::integer_sequence<int, i...>) {
+      return __builtin_shufflevector(a, b, (size / 2 + i / 2 + i % 2 * size)...);
+    }(std::make_integer_sequence<int, size>());
+  }
+
+  /// a b + c, rounded once where the instruction set can (never left to the compiler's choice).
+  [[gnu::always_inline]] static inline V fma(V a, V b, V c) {
+#if defined(__AVX512F__)
+    if constexpr (Isa::vector_bytes == 64) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_vfmaddps512_mask(a, b, c, static_cast<unsigned short>(-1), 4);
+      else return __builtin_ia32_vfmaddpd512_mask(a, b, c, static_cast<unsigned char>(-1), 4);
+    }
+#endif
+#if defined(__FMA__)
+    if constexpr (Isa::vector_bytes == 32) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_vfmaddps256(a, b, c);
+      else return __builtin_ia32_vfmaddpd256(a, b, c);
+    } else if constexpr (Isa::vector_bytes == 16) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_vfmaddps(a, b, c);
+      else return __builtin_ia32_vfmaddpd(a, b, c);
+    }
+#endif
+    return a * b + c;
+  }
+
+  [[gnu::always_inline]] static inline V sqrt(V a) {
+#if defined(__AVX512F__) && defined(__clang__)
+    if constexpr (Isa::vector_bytes == 64) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_sqrtps512(a, 4);
+      else return __builtin_ia32_sqrtpd512(a, 4);
+    }
+#elif defined(__AVX512F__)
+    if constexpr (Isa::vector_bytes == 64) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_sqrtps512_mask(a, a, static_cast<unsigned short>(-1), 4);
+      else return __builtin_ia32_sqrtpd512_mask(a, a, static_cast<unsigned char>(-1), 4);
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (Isa::vector_bytes == 32) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_sqrtps256(a);
+      else return __builtin_ia32_sqrtpd256(a);
+    }
+#endif
+    for (int i = 0; i < size; ++i) a[i] = std::sqrt(a[i]);
+    return a;
+  }
+
+  /// Sum of the lanes by halves.
+  [[gnu::always_inline]] static inline T sum(V v) {
+    T x[size];
+    store(x, v);
+    for (int n = size / 2; n > 0; n /= 2)
+      for (int i = 0; i < n; ++i) x[i] += x[i + n];
+    return x[0];
+  }
+  [[gnu::always_inline]] static inline T largest(V v) {
+    T x = v[0];
+    for (int i = 1; i < size; ++i) x = x < v[i] ? v[i] : x;
+    return x;
+  }
+
+  /// y[i] = f(x[i]...) for `count` elements; y may be one of the inputs.
+  template <class F, class... X>
+  [[gnu::always_inline]] static inline void map(std::size_t count, T* y, F f, const X*... x) {
+    std::size_t i = 0;
+    for (; i + size <= count; i += size) store(y + i, f(load(x + i)...));
+    if (i < count) {
+      const int n = static_cast<int>(count - i);
+      store(y + i, f(load(x + i, n)...), n);
+    }
+  }
+};
+
+}  // namespace data2vec::inline v0

@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: MIT
+// The transformer block in its three orders of norms, and a stack of blocks.
+#pragma once
+
+#include <data2vec/device/elementwise.hpp>
+#include <data2vec/layers/attention.hpp>
+#include <data2vec/layers/feed_forward.hpp>
+#include <data2vec/layers/norm.hpp>
+
+namespace data2vec::inline v0 {
+
+enum class NormOrder {
+  post,          ///< x = norm(x + branch(x)): all published data2vec models
+  pre_fairseq,   ///< pre-norm as the reference runs it: the MLP has no residual, out = m + drop(m)
+  pre,           ///< pre-norm with both residuals
+};
+
+/// The numbers that shape a block's code.
+struct BlockConfig {
+  int dim, num_heads, mlp_dim;
+  double norm_eps = 1e-6;
+  bool norm_affine = true;
+  NormOrder order = NormOrder::post;
+  // Which dropouts exist:
+  bool attention_dropout = false, encoder_dropout = false, activation_dropout = false, post_mlp_drop = false;
+  bool drop_path = false;
+};
+
+template <BlockConfig C>
+struct Block {
+  static constexpr int dim = C.dim;
+  static constexpr bool post_norm = C.order == NormOrder::post;
+  using Attention = SelfAttention<dim, C.num_heads, C.attention_dropout, C.encoder_dropout>;
+  using Mlp = FeedForward<dim, C.mlp_dim, C.activation_dropout>;
+  using Norm = LayerNorm<dim, C.norm_affine>;
+
+  template <class T>
+  struct Parameters {
+    typename Norm::template Parameters<T> norm1;
+    typename Attention::template Parameters<T> attn;
+    typename Norm::template Parameters<T> norm2;
+    typename Mlp::template Parameters<T> mlp;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f("norm1", p.norm1...);
+      f("attn", p.attn...);
+      f("norm2", p.norm2...);
+      f("mlp", p.mlp...);
+    }
+  };
+
+  /// Kept from forward to backward. (The input is kept by whoever calls.)
+  template <class T, int N, int S>
+  struct Tape {
+    std::conditional_t<post_norm, View<T, 1>, View<T, N, S, dim>> attention_input;  // pre-norm: norm1(x)
+    typename Attention::template Tape<T, N, S> attn;
+    View<T, N, S, dim> attended;   // x + attention branch
+    View<T, N, S, dim> mlp_input;  // norm1(attended), or norm2(attended) if pre-norm
+    typename Mlp::template Tape<T, N, S> mlp;
+    std::conditional_t<post_norm, View<T, N, S, dim>, View<T, 1>> summed;  // post-norm: mlp_input + MLP branch
+    View<T, N, S, 2> stats1, stats2;
+    static constexpr void visit(auto&& f, auto&... t) {
+      f("attention_input", t.attention_input...);
+      f("attn", t.attn...);
+      f("attended", t.attended...);
+      f("mlp_input", t.mlp_input...);
+      f("mlp", t.mlp...);
+      f("summed", t.summed...);
+      f("stats1", t.stats1...);
+      f("stats2", t.stats2...);
+    }
+  };
+
+  /// Dead between calls; one serves all blocks of a stack. After `forward`, `branch` holds the MLP's output.
+  template <class T, int N, int S>
+  struct Scratch {
+    View<T, N, S, dim> branch, dropped, mixed;
+    View<T, N, S, C.mlp_dim> hidden;
+    View<T, N, S, 3 * dim> qkv;
+    static constexpr void visit(auto&& f, auto&... s) {
+      f("branch", s.branch...);
+      f("dropped", s.dropped...);
+      f("mixed", s.mixed...);
+      f("hidden", s.hidden...);
+      f("qkv", s.qkv...);
+    }
+  };
+
+  static constexpr double flops(int sequence) { return Attention::flops(sequence) + Mlp::flops(sequence); }
+
+  /// x (N, S, dim) -> y (N, S, dim). Returns the layer result before residual and norm: the MLP's output, in scratch.
+  template <class P, class T, int N, int S>
+  static View<const T, N, S, dim> forward(const P& pass, const Parameters<const T>& p, int layer, double drop_path_rate,
+                                          View<const T, N, S, dim> x, View<T, N, S, dim> y, const Tape<T, N, S>& tape,
+                                          const Scratch<T, N, S>& scratch, const AttentionExtras<T>& extras) {
+    auto& d = pass.device;
+    constexpr int rows = N * S;
+    constexpr std::size_t size = x.size;
+    if constexpr (post_norm) {
+      Attention::forward(pass, p.attn, layer, x, scratch.branch, tape.attn, extras);
+      path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
+      device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
+      Norm::forward(d, p.norm1, rows, C.norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats1.data);
+    } else {
+      Norm::forward(d, p.norm1, rows, C.norm_eps, x.data, tape.attention_input.data, tape.stats1.data);
+      Attention::template forward<P, T>(pass, p.attn, layer, tape.attention_input, scratch.branch, tape.attn, extras);
+      path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
+      device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
+      Norm::forward(d, p.norm2, rows, C.norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats2.data);
+    }
+    Mlp::template forward<P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, tape.mlp);
+    const T* branch = scratch.branch.data;
+    if constexpr (P::training && (C.post_mlp_drop || C.drop_path)) {
+      const auto post = pass.draws.at(Site::post_mlp_dropout, static_cast<std::uint32_t>(layer), pass.rates.post_mlp_drop);
+      if constexpr (C.post_mlp_drop) device::dropout(d, N, S * dim, post, branch, scratch.dropped.data);
+      else device::copy(d, size, branch, scratch.dropped.data);
+      path(pass, Site::drop_path_mlp, layer, drop_path_rate, N, S, scratch.dropped.data, scratch.dropped.data);
+      branch = scratch.dropped.data;
+    }
+    if constexpr (C.order == NormOrder::post) {
+      device::add(d, size, tape.mlp_input.data, branch, tape.summed.data);
+      Norm::forward(d, p.norm2, rows, C.norm_eps, tape.summed.data, y.data, tape.stats2.data);
+    } else if constexpr (C.order == NormOrder::pre_fairseq) {
+      device::add(d, size, scratch.branch.data, branch, y.data);
+    } else {
+      device::add(d, size, tape.attended.data, branch, y.data);
+    }
+    return scratch.branch;
+  }
+
+  /// dy is destroyed, dx overwritten (it may not be dy), parameter gradients accumulated; dbias (N, H, S, S) receives
+  /// the gradient of the attention bias, unless null.
+  template <class P, class T, int N, int S>
+  static void backward(const P& pass, const Parameters<const T>& p, int layer, double drop_path_rate,
+                       View<const T, N, S, dim> x, View<T, N, S, dim> dy, View<T, N, S, dim> dx,
+                       const Parameters<T>& gradient, const Tape<T, N, S>& tape, const Scratch<T, N, S>& scratch,
+                       const AttentionExtras<T>& extras, T* dbias) {
+    auto& d = pass.device;
+    constexpr int rows = N * S;
+    constexpr std::size_t size = x.size;
+    // d(branch of the MLP) into scratch.branch, what flows around it into dx.
+    if constexpr (C.order == NormOrder::post) {
+      Norm::backward(d, p.norm2, rows, tape.summed.data, tape.stats2.data, dy.data, dx.data, gradient.norm2);
+      device::copy(d, size, dx.data, scratch.branch.data);
+    } else {
+      device::copy(d, size, dy.data, scratch.branch.data);
+    }
+    path(pass, Site::drop_path_mlp, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
+    if constexpr (P::training && C.post_mlp_drop)
+      device::dropout(d, N, S * dim,
+                      pass.draws.at(Site::post_mlp_dropout, static_cast<std::uint32_t>(layer), pass.rates.post_mlp_drop),
+                      scratch.branch.data, scratch.branch.data);
+    if constexpr (C.order == NormOrder::pre_fairseq)
+      device::add(d, size, scratch.branch.data, dy.data, scratch.branch.data);
+    if constexpr (C.order == NormOrder::post) {
+      Mlp::template backward<Grad::accumulate, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, dx,
+                                                           gradient.mlp, tape.mlp, scratch.hidden);
+      Norm::backward(d, p.norm1, rows, tape.attended.data, tape.stats1.data, dx.data, dx.data, gradient.norm1);
+    } else {
+      Mlp::template backward<Grad::overwrite, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, dx,
+                                                          gradient.mlp, tape.mlp, scratch.hidden);
+      Norm::backward(d, p.norm2, rows, tape.attended.data, tape.stats2.data, dx.data, dx.data, gradient.norm2);
+      if constexpr (C.order == NormOrder::pre) device::add(d, size, dx.data, dy.data, dx.data);
+    }
+    // dx is now d(attended): it flows into the attention branch and around it.
+    device::copy(d, size, dx.data, scratch.branch.data);
+    path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
+    if constexpr (post_norm) {
+      Attention::template backward<Grad::accumulate, P, T, N, S>(pass, p.attn, layer, x, scratch.branch, dx,
+                                                                 gradient.attn, tape.attn, extras, dbias, scratch.qkv,
+                                                                 scratch.mixed);
+    } else {
+      Attention::template backward<Grad::overwrite, P, T, N, S>(pass, p.attn, layer, tape.attention_input,
+                                                                scratch.branch, scratch.dropped, gradient.attn,
+                                                                tape.attn, extras, dbias, scratch.qkv, scratch.mixed);
+      Norm::backward(d, p.norm1, rows, x.data, tape.stats1.data, scratch.dropped.data, scratch.dropped.data,
+                     gradient.norm1);
+      device::add(d, size, dx.data, scratch.dropped.data, dx.data);
+    }
+  }
+
+ private:
+  template <class P, class T>
+  static void path(const P& pass, Site site, int layer, double rate, int rows, int sequence, const T* x, T* y) {
+    if constexpr (P::training && C.drop_path)
+      device::drop_path(pass.device, rows, sequence * dim,
+                        pass.draws.at(site, static_cast<std::uint32_t>(layer), rate), x, y);
+  }
+};
+
+}  // namespace data2vec::inline v0

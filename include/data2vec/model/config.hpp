@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: MIT
+// Configurations: constexpr aggregates used as template arguments. Field names and defaults are those of the public
+// reference implementation (fairseq, examples/data2vec). A configuration fixes structure and shapes; learning rate,
+// decays, dropout rates that are not zero and loss weights that are not zero can be changed at run time
+// (training/options.hpp) without recompiling: the values here are then their defaults.
+#pragma once
+
+#include <data2vec/core/view.hpp>
+
+namespace data2vec::inline v0 {
+
+/// The encoder, the targets and the losses: what all modalities of a model share.
+struct Config {
+  // Encoder: `depth` shared transformer blocks.
+  int embed_dim = 768;                      ///< D, the width of a token
+  int depth = 12;                           ///< number of shared blocks
+  int num_heads = 12;                       ///< H; must divide embed_dim
+  double mlp_ratio = 4;                     ///< hidden width of the MLP = int(embed_dim * mlp_ratio)
+  double norm_eps = 1e-6;                   ///< epsilon of the norms in and before the blocks
+  bool norm_affine = true;                  ///< scale and shift in those norms
+  bool layer_norm_first = false;            ///< pre-norm blocks as the reference runs them (no residual around the MLP)
+  bool pre_norm_mlp_residual = false;       ///< with layer_norm_first: the corrected pre-norm block, MLP with residual
+
+  // Dropout. A rate of zero here leaves no code behind; others are defaults of `DropoutRates`.
+  double encoder_dropout = 0;               ///< after the attention's output projection
+  double post_mlp_drop = 0;                 ///< after the MLP
+  double attention_dropout = 0;             ///< on attention probabilities
+  double activation_dropout = 0;            ///< inside the MLP, after GELU and after fc2
+  double dropout_input = 0;                 ///< on the input of the shared blocks
+  double layerdrop = 0;                     ///< probability of skipping a shared block (student only)
+  double start_drop_path_rate = 0;          ///< stochastic depth of the first shared block
+  double end_drop_path_rate = 0;            ///< stochastic depth of the last shared block
+
+  // Teacher and targets (data2vec 2.0, section 3).
+  int average_top_k_layers = 8;             ///< K: the target is the mean over the last K blocks
+  bool end_of_block_targets = false;        ///< targets from the block's output instead of its MLP's
+  bool batch_norm_target_layer = false;     ///< per layer: normalise each channel over batch and tokens
+  bool instance_norm_target_layer = false;  ///< per layer: normalise each sample's channel over tokens
+  bool layer_norm_target_layer = false;     ///< per layer: normalise each token over channels
+  bool layer_norm_targets = false;          ///< the mean: normalise each token over channels
+  bool instance_norm_targets = false;       ///< the mean: normalise each sample's channel over tokens
+  bool ema_encoder_only = false;            ///< the teacher owns the shared blocks only
+
+  // Masks and losses.
+  int clone_batch = 1;                      ///< M: masks per sample, all served by one teacher pass
+  double loss_beta = 0;                     ///< 0: squared error; else smooth L1 with this beta
+  double loss_scale = 0;                    ///< 0: 1 / sqrt(embed_dim)
+  double d2v_loss = 1;                      ///< weight of the regression
+  double cls_loss = 0;                      ///< weight of the CLS term; 0: there is none
+  double recon_loss = 0;                    ///< weight of the pixel reconstruction; 0: there is none
+
+  bool mae_init = false;                    ///< Xavier-uniform linears instead of N(0, 0.02^2)
+
+  constexpr int mlp_dim() const { return static_cast<int>(embed_dim * mlp_ratio); }
+  friend constexpr bool operator==(const Config&, const Config&) = default;
+};
+
+enum class AlibiDistance { manhattan, euclidean };
+
+/// What every modality brings besides its local encoder: extra tokens, prenet, ALiBi.
+struct ModalityConfig {
+  int prenet_depth = 0;                     ///< P: blocks of this modality before the shared ones
+  double prenet_layerdrop = 0;
+  double prenet_dropout = 0;                ///< on the input of the prenet
+  double start_drop_path_rate = 0;
+  double end_drop_path_rate = 0;
+
+  int num_extra_tokens = 0;                 ///< E: learned tokens in front of the sequence; the last one is the CLS token
+  bool init_extra_token_zero = true;        ///< the first extra token starts at zero, the others at N(0, 1)
+
+  double mask_noise_std = 0.01;             ///< standard deviation of the noise that stands for hidden tokens
+  bool ema_local_encoder = false;           ///< the teacher owns a local encoder too
+  double local_grad_mult = 1;               ///< factor on the gradient that enters the local encoder
+
+  bool use_alibi_encoder = false;           ///< attention bias by distance of tokens (Press et al., 2022)
+  double alibi_scale = 1;                   ///< initial scale of that bias
+  bool learned_alibi = false;               ///< the bias table itself is a parameter
+  int alibi_max_pos = 0;                    ///< side of the learned table; 0: the number of tokens
+  bool learned_alibi_scale = false;
+  bool learned_alibi_scale_per_head = false;
+  bool learned_alibi_scale_per_layer = false;
+  int alibi_dims = 1;                       ///< 2: distance on the grid of patches
+  AlibiDistance alibi_distance = AlibiDistance::manhattan;
+
+  friend constexpr bool operator==(const ModalityConfig&, const ModalityConfig&) = default;
+};
+
+/// Images cut into patches.
+struct VisionConfig {
+  Extent input_size = 224;                  ///< pixels; one int or {height, width}
+  Extent patch_size = 16;                   ///< pixels; must divide input_size
+  int in_chans = 3;
+  int embed_dim = 0;                        ///< width of the patch embedding; 0: the model's. Another one adds a projection
+  bool fixed_positions = true;              ///< 2-D sin-cos positions on every token
+  ModalityConfig modality = {};
+
+  friend constexpr bool operator==(const VisionConfig&, const VisionConfig&) = default;
+};
+
+/// The decoder that predicts the teacher's targets at hidden positions.
+struct DecoderConfig {
+  int decoder_dim = 384;
+  int decoder_groups = 16;                  ///< groups of the convolutions
+  int decoder_kernel = 5;
+  int decoder_layers = 5;
+  double input_dropout = 0.1;
+  bool add_positions_masked = false;        ///< add the fixed positions at hidden tokens
+  bool add_positions_all = false;           ///< add the fixed positions at every token
+  bool decoder_residual = true;
+  int projection_layers = 1;
+  double projection_ratio = 2;
+
+  friend constexpr bool operator==(const DecoderConfig&, const DecoderConfig&) = default;
+};
+
+/// How tokens are hidden; see masking/.
+struct MaskConfig {
+  double mask_prob = 0.7;                   ///< fraction of hidden tokens
+  double mask_prob_adjust = 0;              ///< blocks: added to mask_prob when the number of seeds is computed
+  int mask_length = 5;                      ///< side of a block, length of a span
+  double mask_dropout = 0;                  ///< blocks: more seeds by this fraction; spans: hidden tokens shown again
+  double keep_masked_pct = 0;               ///< fraction of hidden tokens that the student sees all the same
+  bool add_masks = false;                   ///< spans: equalise rows by hiding more tokens rather than fewer
+
+  friend constexpr bool operator==(const MaskConfig&, const MaskConfig&) = default;
+};
+
+/// One modality of a model with its masks and its decoder.
+template <class ModalityType, class MaskingType, class DecoderType>
+struct Branch {
+  using Modality = ModalityType;
+  using Masking = MaskingType;
+  using Decoder = DecoderType;
+};
+
+}  // namespace data2vec::inline v0

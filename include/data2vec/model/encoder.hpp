@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// The encoder of a branch: positions, extra tokens, prenet, shared blocks. One code runs the student on visible tokens,
+// the teacher on all tokens, and feature extraction.
+#pragma once
+
+#include <data2vec/layers/position.hpp>
+#include <data2vec/layers/stack.hpp>
+#include <data2vec/modality/modality.hpp>
+#include <data2vec/model/alibi.hpp>
+
+namespace data2vec::inline v0 {
+
+constexpr NormOrder norm_order(const Config& c) {
+  return !c.layer_norm_first ? NormOrder::post : c.pre_norm_mlp_residual ? NormOrder::pre : NormOrder::pre_fairseq;
+}
+
+/// The blocks of a model, with stochastic depth if the stack's rates ask for it.
+constexpr BlockConfig block_config(const Config& c, bool drop_path) {
+  return {.dim = c.embed_dim, .num_heads = c.num_heads, .mlp_dim = c.mlp_dim(), .norm_eps = c.norm_eps,
+          .norm_affine = c.norm_affine, .order = norm_order(c), .attention_dropout = c.attention_dropout > 0,
+          .encoder_dropout = c.encoder_dropout > 0, .activation_dropout = c.activation_dropout > 0,
+          .post_mlp_drop = c.post_mlp_drop > 0, .drop_path = drop_path};
+}
+
+template <Config C, class M>
+struct Encoder {
+  static constexpr int D = C.embed_dim, E = M::config.num_extra_tokens, T_ = M::grid.size();
+  static constexpr int prenet_depth = M::config.prenet_depth;
+  static constexpr bool post_norm = !C.layer_norm_first;
+  static constexpr bool drops_prenet_input = M::config.prenet_dropout > 0;
+  static constexpr bool drops_input = C.dropout_input > 0;
+  using Local = typename M::template LocalEncoder<D>;
+  using Prenet = Stack<block_config(C, M::config.start_drop_path_rate > 0 || M::config.end_drop_path_rate > 0),
+                       prenet_depth, (M::config.prenet_layerdrop > 0)>;
+  using Blocks = Stack<block_config(C, C.start_drop_path_rate > 0 || C.end_drop_path_rate > 0), C.depth,
+                       (C.layerdrop > 0)>;
+  using Norm = LayerNorm<D, C.norm_affine>;
+  using Bias = Alibi<M::config, M::grid, C.num_heads, prenet_depth + C.depth>;
+
+  template <class T>
+  struct ExtraTokens {
+    View<T, 1, E, D> tokens;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f(Field{"", init::normal(1, M::config.init_extra_token_zero ? 0 : -1)}, p.tokens...);
+    }
+  };
+  template <class T>
+  struct Positions {
+    View<T, 1, T_, D> positions;
+    static constexpr void visit(auto&& f, auto&... p) { f(Field{"positions", init::fixed(), false}, p.positions...); }
+  };
+  template <class T>
+  struct Context {
+    std::conditional_t<post_norm, typename Norm::template Parameters<T>, Nothing> norm;
+    typename Prenet::template Parameters<T> blocks;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f("norm", p.norm...);
+      f("blocks", p.blocks...);
+    }
+  };
+  /// What belongs to the modality. `local` tells the local encoder from the rest: the teacher may share it.
+  template <class T>
+  struct FrontEnd {
+    std::conditional_t<(E > 0), ExtraTokens<T>, Nothing> extra_tokens;
+    typename Bias::template Parameters<T> alibi;
+    typename Local::template Parameters<T> local_encoder;
+    std::conditional_t<M::fixed_positions, Positions<T>, Nothing> fixed_positional_encoder;
+    Context<T> context_encoder;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f("extra_tokens", p.extra_tokens...);
+      f("", p.alibi...);
+      f("local_encoder", p.local_encoder...);
+      f("fixed_positional_encoder", p.fixed_positional_encoder...);
+      f("context_encoder", p.context_encoder...);
+    }
+  };
+  template <class T>
+  using FinalNorm = std::conditional_t<post_norm, Nothing, typename Norm::template Parameters<T>>;
+  template <class T>
+  using Shared = typename Blocks::template Parameters<T>;
+
+  /// Values of a pass over B samples with M masks each and V tokens kept in each row; with what backward needs if
+  /// `training`.
+  template <class T, int B, int Masks, int V, bool training>
+  struct Memory {
+    static constexpr int N = B * Masks, S = E + V;
+    template <class Tape, class Inference>
+    using Kept = std::conditional_t<training, Tape, Inference>;
+    View<T, B * T_ + E, D> pool;  // tokens with positions, then the extra tokens
+    View<T, N, S, D> input, normed, output;
+    View<T, N, S, 2> stats, output_stats;
+    Kept<typename Prenet::template Tape<T, N, S>, typename Prenet::template Inference<T, N, S>> prenet;
+    Kept<typename Blocks::template Tape<T, N, S>, typename Blocks::template Inference<T, N, S>> blocks;
+    typename Blocks::template Scratch<T, N, S> scratch;
+    typename Bias::template Memory<T, N, V> bias;
+    View<T, training ? N : 1, training ? S : 1, training ? D : 1> dother;
+    View<T, training ? B * T_ + E : 1, training ? D : 1> dpool;
+    static constexpr void visit(auto&& f, auto&... m) {
+      f("pool", m.pool...);
+      f("input", m.input...);
+      f("normed", m.normed...);
+      f("output", m.output...);
+      f("stats", m.stats...);
+      f("output_stats", m.output_stats...);
+      f("prenet", m.prenet...);
+      f("blocks", m.blocks...);
+      f("scratch", m.scratch...);
+      f("bias", m.bias...);
+      f("dother", m.dother...);
+      f("dpool", m.dpool...);
+    }
+  };
+
+  /// Which tokens the rows hold: keep (N, V) of the row's sample, rows (N, E + V) of the pool.
+  template <int N, int V>
+  struct Index {
+    View<int, N, V> keep;
+    View<int, N, E + V> rows;
+    static constexpr void visit(auto&& f, auto&... i) {
+      f("keep", i.keep...);
+      f("rows", i.rows...);
+    }
+  };
+
+  /// Fills `rows` from `keep`.
+  template <int N, int V>
+  static void index_rows(int masks, const Index<N, V>& index) {
+    for (int n = 0; n < N; ++n) {
+      for (int e = 0; e < E; ++e) index.rows[n][e] = N / masks * T_ + e;
+      for (int v = 0; v < V; ++v) index.rows[n][E + v] = n / masks * T_ + index.keep[n][v];
+    }
+  }
+
+  /// The index of rows that keep every token.
+  template <int N>
+  static void index_all(const Index<N, T_>& index) {
+    for (int n = 0; n < N; ++n)
+      for (int t = 0; t < T_; ++t) index.keep[n][t] = t;
+    index_rows(1, index);
+  }
+
+  template <class T, int N, int S>
+  struct Output {
+    View<const T, N, S, D> prenet, encoder;  ///< after the prenet; after the blocks and the final norm
+  };
+
+  static StackRates prenet_rates(const DropoutRates& r) {
+    return {0, r.prenet_layerdrop, r.prenet_start_drop_path_rate, r.prenet_end_drop_path_rate};
+  }
+  static StackRates block_rates(const DropoutRates& r) {
+    return {prenet_depth, r.layerdrop, r.start_drop_path_rate, r.end_drop_path_rate};
+  }
+
+  /// Tokens of the local encoder (B, T, D) -> features of the rows (N, E + V, D). `tap(i, mlp_output, block_output)` is
+  /// called after each shared block. What comes before the shared blocks runs under `early_pass`.
+  template <class P0, class P, class T, int B, int Masks, int V, bool training, class Tap>
+  static Output<T, B * Masks, E + V> forward(const P0& early_pass, const P& pass, const FrontEnd<const T>& front,
+                                             const Shared<const T>& shared, const FinalNorm<const T>& norm,
+                                             View<const T, B, T_, D> local, const Index<B * Masks, V>& index,
+                                             const Memory<T, B, Masks, V, training>& m, Tap&& tap) {
+    constexpr int N = B * Masks, S = E + V;
+    auto& d = pass.device;
+    if constexpr (M::fixed_positions)
+      for (int b = 0; b < B; ++b)
+        device::add(d, static_cast<std::size_t>(T_) * D, local[b].data, front.fixed_positional_encoder.positions.data,
+                    m.pool[static_cast<std::ptrdiff_t>(b) * T_].data);
+    else device::copy(d, local.size, local.data, m.pool.data);                                    // (B, T, D)
+    if constexpr (E > 0)
+      device::copy(d, static_cast<std::size_t>(E) * D, front.extra_tokens.tokens.data, m.pool[B * T_].data);
+    device::gather_rows<D>(d, N * S, m.pool.data, index.rows.data, m.input.data);                 // (N, S, D)
+    View<T, N, S, D> x = m.input;
+    if constexpr (post_norm) {
+      Norm::forward(d, front.context_encoder.norm, N * S, C.norm_eps, m.input.data, m.normed.data, m.stats.data);
+      x = m.normed;
+    }
+    drop<drops_prenet_input, N, S>(early_pass, Site::prenet_dropout, early_pass.rates.prenet_dropout, x.data);
+    auto bias = rows_bias<N, V>(d, front, m, index, static_cast<const FrontEnd<T>*>(nullptr));
+    bias.gather();
+    const auto early =
+        Prenet::template forward<P0, T, N, S>(early_pass, front.context_encoder.blocks, prenet_rates(early_pass.rates), x,
+                                              m.prenet, m.scratch, {}, bias, [](auto&&...) {});
+    // The prenet's output is no longer read by anything: dropout on it happens in place.
+    drop<drops_input, N, S>(pass, Site::encoder_input_dropout, pass.rates.dropout_input, const_cast<T*>(early.data));
+    bias.first = prenet_depth;
+    auto y = Blocks::template forward<P, T, N, S>(pass, shared, block_rates(pass.rates), early, m.blocks, m.scratch, {},
+                                                  bias, tap);
+    if constexpr (!post_norm) {
+      Norm::forward(d, norm, N * S, C.norm_eps, y.data, m.output.data, m.output_stats.data);
+      y = m.output;
+    }
+    return {early, y};
+  }
+
+  /// dy (N, E + V, D), destroyed, is the gradient of the encoder's output. Parameter gradients are accumulated; dlocal
+  /// (B, T, D) is overwritten.
+  template <class P, class T, int B, int Masks, int V>
+  static void backward(const P& pass, const FrontEnd<const T>& front, const Shared<const T>& shared,
+                       const FinalNorm<const T>& norm, const Index<B * Masks, V>& index, View<T, B * Masks, E + V, D> dy,
+                       View<T, B, T_, D> dlocal, const FrontEnd<T>& dfront, const Shared<T>& dshared,
+                       const FinalNorm<T>& dnorm, const Memory<T, B, Masks, V, true>& m) {
+    constexpr int N = B * Masks, S = E + V;
+    auto& d = pass.device;
+    const View<const T, N, S, D> entry = post_norm ? m.normed : m.input;
+    const View<const T, N, S, D> early = last_state(m.prenet, entry);
+    if constexpr (!post_norm)
+      Norm::backward(d, norm, N * S, last_state(m.blocks, early).data, m.output_stats.data, dy.data, dy.data, dnorm);
+    auto bias = rows_bias<N, V>(d, front, m, index, &dfront);
+    bias.gather();
+    bias.first = prenet_depth;
+    auto dx = Blocks::template backward<P, T, N, S>(pass, shared, block_rates(pass.rates), early, dy, m.dother, dshared,
+                                                    m.blocks, m.scratch, {}, bias);
+    const auto other = [&] { return dx.data == dy.data ? m.dother : dy; };
+    drop<drops_input, N, S>(pass, Site::encoder_input_dropout, pass.rates.dropout_input, dx.data);
+    bias.first = 0;
+    dx = Prenet::template backward<P, T, N, S>(pass, front.context_encoder.blocks, prenet_rates(pass.rates), entry, dx,
+                                               other(), dfront.context_encoder.blocks, m.prenet, m.scratch, {}, bias);
+    bias.scatter();
+    drop<drops_prenet_input, N, S>(pass, Site::prenet_dropout, pass.rates.prenet_dropout, dx.data);
+    if constexpr (post_norm)
+      Norm::backward(d, front.context_encoder.norm, N * S, m.input.data, m.stats.data, dx.data, dx.data,
+                     dfront.context_encoder.norm);
+    device::fill(d, m.dpool.size, 0, m.dpool.data);
+    device::scatter_add_rows<D>(d, N * S, dx.data, index.rows.data, m.dpool.data);               // (B * T + E, D)
+    device::copy(d, dlocal.size, m.dpool.data, dlocal.data);
+    if constexpr (E > 0)
+      device::add(d, static_cast<std::size_t>(E) * D, dfront.extra_tokens.tokens.data, m.dpool[B * T_].data,
+                  dfront.extra_tokens.tokens.data);
+  }
+
+ private:
+  template <int N, int V, class Dev, class T>
+  static auto rows_bias(Dev& d, const FrontEnd<const T>& front, const auto& m, const Index<N, V>& index,
+                        const FrontEnd<T>* gradient) {
+    return typename Bias::template Rows<Dev, T, N, V>{d, front.alibi, m.bias, index.keep.data,
+                                                      gradient ? &gradient->alibi : nullptr};
+  }
+  template <bool exists, int N, int S, class P, class T>
+  static void drop(const P& pass, Site site, double rate, T* x) {
+    if constexpr (P::training && exists) device::dropout(pass.device, N, S * D, pass.draws.at(site, 0, rate), x, x);
+  }
+  /// The output of a stack: its last state, or what went in if it has no blocks.
+  template <class Tape, class X>
+  static X last_state(const Tape& tape, X input) {
+    if constexpr (std::tuple_size_v<decltype(tape.states)> > 0) return tape.states.back();
+    else return input;
+  }
+};
+
+}  // namespace data2vec::inline v0

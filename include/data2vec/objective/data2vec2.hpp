@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: MIT
+// data2vec 2.0 (Baevski et al., "Efficient self-supervised learning with contextualized target representations for
+// vision, speech and language", 2022) as a type: one set of shared blocks and one branch per modality.
+//
+//   struct VitB : Data2Vec2<vision_base, Branch<Images, Masks, Conv2dDecoder<image_decoder>>> {};
+#pragma once
+
+#include <tuple>
+
+#include <data2vec/model/initialise.hpp>
+#include <data2vec/objective/branch.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail {
+
+template <Config C, class... Br>
+struct Data2Vec2Model {
+  static constexpr Config config = C;
+  static constexpr int branches = sizeof...(Br);
+  template <int i>
+  using BranchAt = BranchStep<C, std::tuple_element_t<static_cast<std::size_t>(i), std::tuple<Br...>>>;
+  using First = BranchAt<0>;
+  using Blocks = typename First::Enc::Blocks;
+
+  template <class T>
+  struct Modalities {
+    std::tuple<typename BranchStep<C, Br>::template Parameters<T>...> branch;
+    static constexpr void visit(auto&& f, auto&... p) {
+      [&]<std::size_t... i>(std::index_sequence<i...>) {
+        (visit_branch<i>(f, p...), ...);
+      }(std::make_index_sequence<sizeof...(Br)>{});
+    }
+    template <std::size_t i>
+    static constexpr void visit_branch(auto&& f, auto&... p) {
+      f(Field(BranchAt<static_cast<int>(i)>::M::name), std::get<i>(p.branch)...);
+    }
+  };
+
+  /// All parameters under the reference's names; fixed tables (positions) included.
+  template <class T>
+  struct Parameters {
+    Modalities<T> modality_encoders;
+    typename Blocks::template Parameters<T> blocks;
+    typename First::Enc::template FinalNorm<T> norm;
+    typename First::template Recon<T> recon_proj;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f("modality_encoders", p.modality_encoders...);
+      f("blocks", p.blocks...);
+      f("norm", p.norm...);
+      f("recon_proj", p.recon_proj...);
+    }
+  };
+
+  /// What a step of branch `i` needs of them.
+  template <int i, class T>
+  static typename BranchAt<i>::template Weights<T> weights(const Parameters<T>& p) {
+    return {std::get<static_cast<std::size_t>(i)>(p.modality_encoders.branch), p.blocks, p.norm, p.recon_proj};
+  }
+
+  /// Elements of all tensors, fixed tables included (as the reference's state dict counts them).
+  static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
+
+  /// Whether the teacher owns a tensor, that is, follows the student's by a moving average (a copy if not trained).
+  static constexpr bool in_teacher(std::string_view name) {
+    if (C.ema_encoder_only) return name.starts_with("blocks.");
+    if (name.starts_with("recon_proj.") || name.find(".decoder.") != std::string_view::npos) return false;
+    bool owned = true;
+    ((owned = owned && (Br::Modality::config.ema_local_encoder || !belongs_to<Br>(name, ".local_encoder."))), ...);
+    return owned;
+  }
+
+  /// Floating-point operations of one training step per sample (multiply and add count as two): matrix products,
+  /// convolutions and attention, forward and backward. Backward costs two forwards; the teacher has none, and the
+  /// samples need no gradient.
+  template <int i = 0>
+  static constexpr double flops_per_sample = [] {
+    using B = BranchAt<i>;
+    const double local = B::Enc::Local::flops_per_sample;
+    const double teacher = (B::teacher_has_local ? local : 0) + B::Enc::Prenet::flops(B::E + B::T_) +
+                           B::Enc::Blocks::flops(B::E + B::T_);
+    double row = B::Enc::Prenet::flops(B::E + B::V) + B::Enc::Blocks::flops(B::E + B::V) + B::Network::flops_per_row;
+    if (B::has_recon) row += B::R * 2.0 * B::D * B::D;
+    return teacher + 2 * local + 3 * B::masks * row;
+  }();
+
+  /// Elements of the workspace of a chunk of B samples.
+  template <int B, int i = 0>
+  static constexpr std::size_t workspace_size = buffer_size<typename BranchAt<i>::template Workspace<float, B>>;
+
+  /// Random initial weights (spec of the reference: BERT initialisation and the defaults of its layers), a function of
+  /// the seed alone. `buffer` holds buffer_size<Parameters<T>> elements, the gaps between tensors are zeroed.
+  template <class T>
+  static void initialise(T* buffer, std::uint64_t seed) {
+    initialise_tensors<Parameters<T>>(buffer, seed, C.mae_init);
+    auto p = bind<Parameters<T>>(buffer);
+    [&]<std::size_t... i>(std::index_sequence<i...>) {
+      (fill_fixed_tables<BranchAt<static_cast<int>(i)>>(std::get<i>(p.modality_encoders.branch).front), ...);
+    }(std::make_index_sequence<sizeof...(Br)>{});
+  }
+
+ private:
+  template <class Branch>
+  static constexpr bool belongs_to(std::string_view name, std::string_view part) {
+    const std::string_view prefix = "modality_encoders.";
+    const std::string_view modality = Branch::Modality::name;
+    return name.starts_with(prefix) && name.substr(prefix.size()).starts_with(modality) &&
+           name.substr(prefix.size() + modality.size()).starts_with(part);
+  }
+  template <class B>
+  static void fill_fixed_tables(auto& front) {
+    if constexpr (B::M::fixed_positions)
+      sincos_positions(B::M::grid, C.embed_dim, front.fixed_positional_encoder.positions.data);
+    if constexpr (B::M::config.use_alibi_encoder && B::M::config.learned_alibi)
+      B::Enc::Bias::fixed_table(B::Enc::Bias::table_side, front.alibi.bias.table.data);
+  }
+};
+
+/// The conditions that are checked at the door; what fails here is not instantiated further.
+template <Config C, class... Br>
+inline constexpr bool model_is_valid = sizeof...(Br) > 0 &&
+    check::HeadsDivideEmbedDim<C.num_heads, C.embed_dim> &&
+    check::TopLayersWithinDepth<C.average_top_k_layers, C.depth> && check::AtLeast<C.clone_batch, 1> &&
+    (check::Equal<Br::Masking::tokens, Br::Modality::grid.size()> && ...) &&
+    ((C.cls_loss == 0 || Br::Modality::config.num_extra_tokens >= 1) && ...);
+
+template <bool valid, Config C, class... Br>
+struct ModelIf : Data2Vec2Model<C, Br...> {};
+template <Config C, class... Br>
+struct ModelIf<false, C, Br...> {};
+
+}  // namespace detail
+
+/// A data2vec 2.0 model. Name it (`struct Mine : Data2Vec2<...> {}`): messages and symbols then say `Mine`.
+template <Config C, class... Branches>
+struct Data2Vec2 : detail::ModelIf<detail::model_is_valid<C, Branches...>, C, Branches...> {
+  static_assert(sizeof...(Branches) > 0, "data2vec: a model needs at least one Branch<Modality, Masking, Decoder>");
+  static_assert(check::HeadsDivideEmbedDim<C.num_heads, C.embed_dim>,
+                "data2vec: Config::num_heads must divide Config::embed_dim");
+  static_assert(check::TopLayersWithinDepth<C.average_top_k_layers, C.depth>,
+                "data2vec: Config::average_top_k_layers must be between 1 and Config::depth");
+  static_assert(check::AtLeast<C.clone_batch, 1>, "data2vec: Config::clone_batch must be at least 1");
+  static_assert((check::Equal<Branches::Masking::tokens, Branches::Modality::grid.size()> && ...),
+                "data2vec: the masking policy must be over as many tokens as the modality has");
+  static_assert(C.cls_loss == 0 || (check::AtLeast<Branches::Modality::config.num_extra_tokens, 1> && ...),
+                "data2vec: Config::cls_loss needs ModalityConfig::num_extra_tokens of at least 1");
+};
+
+}  // namespace data2vec::inline v0
