@@ -140,7 +140,8 @@ Strings violations(const std::string& file, const std::string& text) {
       if (rest[0] != '<') report("own headers are included as <data2vec/...>, not as " + rest);
       report(starts(target, "data2vec/") ? forbidden_arrow(file, target.substr(9)) : forbidden_foreign(file, target));
     }
-    if ((word == "if" || word == "ifdef" || word == "ifndef") && !may_branch) report("#" + word + " outside its places");
+    const bool branch = word == "if" || word == "ifdef" || word == "ifndef";
+    if (branch && !may_branch) report("#" + word + " outside its places");
     for (std::size_t i = 0; i < code.size();) {
       std::size_t j = i;
       while (j < code.size() && (std::isalnum(static_cast<unsigned char>(code[j])) || code[j] == '_')) ++j;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <data2vec/device/cpu/adam.hpp>
+#include <data2vec/device/cpu/alibi.hpp>
 #include <data2vec/device/cpu/attention.hpp>
 #include <data2vec/device/cpu/conv.hpp>
 #include <data2vec/device/cpu/cpu.hpp>
@@ -11,4 +12,5 @@
 #include <data2vec/device/cpu/gelu.hpp>
 #include <data2vec/device/cpu/linear.hpp>
 #include <data2vec/device/cpu/norm.hpp>
+#include <data2vec/device/cpu/patches.hpp>
 #include <data2vec/device/cpu/reduce.hpp>

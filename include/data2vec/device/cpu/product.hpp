@@ -23,7 +23,7 @@ struct Product {
   using V = typename L::V;
   static constexpr int width = L::size;
   static constexpr int panel = 2 * width;                            // columns of a tile
-  static constexpr int tall = Isa::vector_bytes == 64 ? 12 : 6;      // rows of a tile: accumulators fill the registers
+  static constexpr int tall = Isa::vector_bytes == 64 ? 8 : 6;       // rows of a tile: accumulators fill the registers
   static constexpr int depth = 256;                                  // terms of a block: fixed, part of the result
   static constexpr int row_block = 384;                              // rows per packing of a panel: a block stays in L2
 
@@ -69,7 +69,11 @@ struct Product {
   /// R rows x Vectors vectors of c (+)= a b: starts from zero, then adds `bias` and, if `add`, what was there.
   template <int R, int Vectors>
   static void tile(int k, Strided<T> a, const T* packed, int n, const T* bias, bool add, T* c, std::ptrdiff_t stride) {
-    V sum[R][Vectors] = {};
+    V sum[R][Vectors];
+#pragma GCC unroll 16
+    for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+      for (int v = 0; v < Vectors; ++v) sum[r][v] = V{};
     const T* x = a.data;
     for (int p = 0; p < k; ++p, x += a.column, packed += Vectors * width) {
       V b[Vectors];
@@ -82,21 +86,25 @@ struct Product {
         for (int v = 0; v < Vectors; ++v) sum[r][v] = L::fma(y, b[v], sum[r][v]);
       }
     }
-    for (int r = 0; r < R; ++r)
-      for (int v = 0; v < Vectors; ++v) {
-        T* y = c + r * stride + v * width;
-        const int rest = n - v * width;
-        V s = sum[r][v];
-        if (rest >= width) {
-          if (bias) s += L::load(bias + v * width);
-          if (add) s += L::load(y);
-          L::store(y, s);
-        } else if (rest > 0) {
-          if (bias) s += L::load(bias + v * width, rest);
-          if (add) s += L::load(y, rest);
-          L::store(y, s, rest);
+    const int rest = n - (Vectors - 1) * width;  // columns of the last vector
+#pragma GCC unroll 4
+    for (int v = 0; v < Vectors; ++v) {
+      const bool whole = v + 1 < Vectors || rest >= width;
+      V base{};
+      if (bias) base = whole ? L::load(bias + v * width) : L::load(bias + v * width, rest);
+      T* y = c + v * width;
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r, y += stride) {
+        if (bias) sum[r][v] += base;
+        if (whole) {
+          if (add) sum[r][v] += L::load(y);
+          L::store(y, sum[r][v]);
+        } else {
+          if (add) sum[r][v] += L::load(y, rest);
+          L::store(y, sum[r][v], rest);
         }
       }
+    }
   }
 
   template <int Vectors>
@@ -108,6 +116,7 @@ struct Product {
     };
     step(std::integral_constant<int, tall>());
     step(std::integral_constant<int, 4>());
+    step(std::integral_constant<int, 2>());
     step(std::integral_constant<int, 1>());
   }
 

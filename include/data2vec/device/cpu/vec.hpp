@@ -44,13 +44,43 @@ struct Lanes {
   [[gnu::always_inline]] static inline void store(T* p, V v) { __builtin_memcpy(p, &v, sizeof v); }
 
   /// The first n elements, zeros behind them.
-  static inline V load(const T* p, int n) {
+  [[gnu::always_inline]] static inline V load(const T* p, int n) {
+#if defined(__AVX512F__)
+    if constexpr (Isa::vector_bytes == 64) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_loadups512_mask(p, V{}, mask(n));
+      else return __builtin_ia32_loadupd512_mask(p, V{}, mask(n));
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (Isa::vector_bytes == 32) {
+      using Mask = Vec<std::conditional_t<sizeof(T) == 4, int, long long>, Isa>;
+      const auto m = reinterpret_cast<Mask>(index() < static_cast<detail::IntegerOf<T>>(n));
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_maskloadps256(reinterpret_cast<const V*>(p), m);
+      else return __builtin_ia32_maskloadpd256(reinterpret_cast<const V*>(p), m);
+    }
+#endif
     V v{};
-    for (int i = 0; i < n; ++i) v[i] = p[i];
+    for (int i = 0; i < size; ++i)
+      if (i < n) v[i] = p[i];
     return v;
   }
-  static inline void store(T* p, V v, int n) {
-    for (int i = 0; i < n; ++i) p[i] = v[i];
+  [[gnu::always_inline]] static inline void store(T* p, V v, int n) {
+#if defined(__AVX512F__)
+    if constexpr (Isa::vector_bytes == 64) {
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_storeups512_mask(p, v, mask(n));
+      else return __builtin_ia32_storeupd512_mask(p, v, mask(n));
+    }
+#endif
+#if defined(__AVX2__)
+    if constexpr (Isa::vector_bytes == 32) {
+      using Mask = Vec<std::conditional_t<sizeof(T) == 4, int, long long>, Isa>;
+      const auto m = reinterpret_cast<Mask>(index() < static_cast<detail::IntegerOf<T>>(n));
+      if constexpr (sizeof(T) == 4) return __builtin_ia32_maskstoreps256(reinterpret_cast<V*>(p), m, v);
+      else return __builtin_ia32_maskstorepd256(reinterpret_cast<V*>(p), m, v);
+    }
+#endif
+    for (int i = 0; i < size; ++i)
+      if (i < n) p[i] = v[i];
   }
 
   [[gnu::always_inline]] static inline I index() {
@@ -145,6 +175,14 @@ struct Lanes {
       store(y + i, f(load(x + i, n)...), n);
     }
   }
+
+ private:
+#if defined(__AVX512F__)
+  // The first n lanes, for masked loads and stores of 64 bytes.
+  [[gnu::always_inline]] static inline auto mask(int n) {
+    return static_cast<std::conditional_t<sizeof(T) == 4, unsigned short, unsigned char>>((1u << n) - 1u);
+  }
+#endif
 };
 
 }  // namespace data2vec::inline v0
