@@ -4,8 +4,10 @@
 set -euo pipefail
 export LC_ALL=C
 nm=$1
-kernels() {  # mangled names of the weak definitions in data2vec's `kernel` namespace: `6kernel` is its mangled word
-  "$nm" --defined-only "$1" | awk '$2 ~ /^[WVu]$/ && $3 ~ /8data2vec/ && $3 ~ /6kernel/ { print $3 }' | sort -u
+# Mangled names of weak definitions that hold vector code: in `kernel`, with a type of `isa` or a vector in the name.
+kernels() {
+  "$nm" --defined-only "$1" | awk '$2 ~ /^[WVu]$/ && $3 ~ /8data2vec/ && $3 ~ /6kernel|3isa|Dv[0-9]/ { print $3 }' |
+    sort -u
 }
 first=$(kernels "$2") second=$(kernels "$3")
 if [[ -z $first || -z $second ]]; then

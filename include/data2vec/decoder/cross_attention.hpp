@@ -125,7 +125,7 @@ struct CrossAttentionDecoder {
       auto& d = pass.device;
       device::gather_rows<D>(d, N * R, in.positions, in.masked, tape.queries.data);               // (N, R, D)
       if constexpr (C.add_positions_all) {
-        device::gather_rows<D>(d, N * V, in.positions, in.keep, tape.keys.data);
+        device::gather_rows<D>(d, N * V, in.positions, in.visible, tape.keys.data);
         device::add(d, tape.keys.size, tape.keys.data, in.tokens, tape.keys.data);
       } else {
         device::copy(d, tape.keys.size, in.tokens, tape.keys.data);                               // (N, V, D)

@@ -30,7 +30,7 @@ template <class T>
 struct DecoderInput {
   const T* tokens = nullptr;        ///< sees_all: (N, T, D), noise at hidden positions; else the visible tokens (N, V, D)
   const T* positions = nullptr;     ///< fixed positions (T, D), null if the modality has none
-  const int* keep = nullptr;        ///< (N, V) which token each visible one is
+  const int* visible = nullptr;     ///< (N, V) visible positions, ascending
   const int* masked = nullptr;      ///< (N, R) hidden positions, ascending
   const int* masked_rows = nullptr; ///< (N, R) the same as rows of an (N * T, ...) array
 };

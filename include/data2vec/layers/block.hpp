@@ -96,13 +96,14 @@ struct Block {
     constexpr int rows = N * S;
     constexpr std::size_t size = x.size;
     if constexpr (post_norm) {
-      Attention::forward(pass, p.attn, layer, x, scratch.branch, tape.attn, extras);
+      Attention::template forward<P, T, N, S>(pass, p.attn, layer, x, scratch.branch, tape.attn, extras);
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
       device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
       Norm::forward(d, p.norm1, rows, C.norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats1.data);
     } else {
       Norm::forward(d, p.norm1, rows, C.norm_eps, x.data, tape.attention_input.data, tape.stats1.data);
-      Attention::template forward<P, T>(pass, p.attn, layer, tape.attention_input, scratch.branch, tape.attn, extras);
+      Attention::template forward<P, T, N, S>(pass, p.attn, layer, tape.attention_input, scratch.branch, tape.attn,
+                                              extras);
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
       device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
       Norm::forward(d, p.norm2, rows, C.norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats2.data);

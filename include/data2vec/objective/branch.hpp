@@ -156,6 +156,7 @@ struct BranchStep {
     typename Enc::template Index<N, V> student;
     typename Enc::template Index<B, T_> teacher;
     View<int, N, T_> restore;        // place of each token among the row's visible, then hidden tokens
+    View<int, N, V> visible;         // visible positions, ascending (student.keep may have another order)
     View<int, N, R> masked;          // hidden positions, ascending
     View<int, N, R> masked_rows;     // the same as rows of (N, T)
     View<int, N, R> target_rows;     // the same as rows of (B, T)
@@ -166,6 +167,7 @@ struct BranchStep {
       f("student", i.student...);
       f("teacher", i.teacher...);
       f("restore", i.restore...);
+      f("visible", i.visible...);
       f("masked", i.masked...);
       f("masked_rows", i.masked_rows...);
       f("target_rows", i.target_rows...);
@@ -199,8 +201,9 @@ struct BranchStep {
         index.masked_rows[n][r] = n * T_ + index.masked[n][r];
         index.target_rows[n][r] = n / masks * T_ + index.masked[n][r];
       }
-      for (int t = 0; t < T_; ++t) {
+      for (int t = 0, v = 0; t < T_; ++t) {
         const int place = index.restore[n][t];
+        if (place < V) index.visible[n][v++] = t;
         index.pool_rows[n][t] = place < V ? n * S + E + place : N * S + n * filled + place - V;
       }
       for (int e = 0; e < E; ++e) index.decoder_rows[n][e] = -1;
@@ -347,7 +350,7 @@ struct BranchStep {
         for (int n = 0; n < N; ++n)
           device::add(d, static_cast<std::size_t>(T_) * D, m.decoder_input[n].data, positions, m.decoder_input[n].data);
     }
-    return {m.decoder_input.data, positions, index.student.keep.data, index.masked.data, index.masked_rows.data};
+    return {m.decoder_input.data, positions, index.visible.data, index.masked.data, index.masked_rows.data};
   }
 
   /// The decoder's backward needs its input, so the gradient goes to scratch first and then takes the input's place.

@@ -145,4 +145,25 @@ struct Product {
   }
 };
 
+/// sums[c] += sum of column c of x (rows, columns), in blocks of 256 rows like the terms of a product.
+template <class Isa, class T>
+void column_sums(std::ptrdiff_t rows, int columns, const T* x, T* sums) {
+  using L = Lanes<T, Isa>;
+  for (; rows > 0; rows -= 256, x += 256 * std::ptrdiff_t{columns}) {
+    const int count = static_cast<int>(std::min<std::ptrdiff_t>(rows, 256));
+    for (int c = 0; c < columns; c += L::size) {
+      const int n = std::min(columns - c, L::size);
+      const T* p = x + c;
+      typename L::V sum{};
+      if (n == L::size) {
+        for (int r = 0; r < count; ++r, p += columns) sum += L::load(p);
+        L::store(sums + c, L::load(sums + c) + sum);
+      } else {
+        for (int r = 0; r < count; ++r, p += columns) sum += L::load(p, n);
+        L::store(sums + c, L::load(sums + c, n) + sum, n);
+      }
+    }
+  }
+}
+
 }  // namespace data2vec::inline v0::detail

@@ -1,0 +1,259 @@
+// SPDX-License-Identifier: MIT
+// One pre-training case against the reference: the step, its gradients, the update that follows, and the trajectory.
+// `Case` gives the tensors of a case by name (spans f32, i32, u8; `value(name, i)` is one element of any numeric type as
+// double; has) and the numbers of its JSON by dotted path (number; null is 0); `Report::check(quantity, name, expected,
+// found)` and `check_value` compare by the rule of the quantity, `expect(bool, sentence)` is a plain condition.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <data2vec/data2vec.hpp>
+
+#include "support.hpp"
+
+namespace data2vec::parity {
+
+/// A mask that comes from the case, with its numbers of visible and hidden tokens.
+template <int tokens_, int visible_, int masked_>
+struct GivenMask {
+  static constexpr int tokens = tokens_, visible = visible_, masked = masked_;
+  static void sample(Rng&, Mask<tokens>&) {}
+};
+
+/// Weights, teacher, gradients and moments of a model in memory, filled from and compared with tensors of a case.
+template <class Model>
+class CaseModel {
+ public:
+  using Parameters = typename Model::template Parameters<float>;
+  static constexpr std::size_t size = buffer_size<Parameters>;
+
+  Buffer<float> weights{size}, teacher{size}, gradient{size}, m{size}, v{size};
+
+  CaseModel(const Case& c) {
+    Model::initialise(weights.data(), 1);
+    load(c, "params.", "", weights);
+    std::copy(weights.begin(), weights.end(), teacher.begin());
+    load(c, "teacher.", Model::config.ema_encoder_only ? "blocks." : "", teacher);
+  }
+
+  auto weights_of(const Buffer<float>& buffer) const {
+    return Model::template weights<0>(bind<typename Model::template Parameters<const float>>(buffer.data()));
+  }
+  auto gradient_of(Buffer<float>& buffer) const { return Model::template weights<0>(bind<Parameters>(buffer.data())); }
+
+  /// Copies the tensors `prefix` + name; in the case, names lack `cut`. Every parameter of the model must be there.
+  static void load(const Case& c, const std::string& prefix, const std::string& cut, Buffer<float>& buffer) {
+    for (const TensorInfo& info : tensor_table<Parameters>) {
+      if (!cut.empty() && !info.name.view().starts_with(cut)) continue;
+      if (prefix == "teacher." && !Model::in_teacher(info.name.view())) continue;
+      const auto values = c.f32(prefix + std::string(info.name.view().substr(cut.size())), info.size);
+      std::copy(values.begin(), values.end(), buffer.data() + info.offset);
+    }
+  }
+
+  /// Compares every tensor `prefix` + name with the buffer; a name that is missing stands for `fallback`'s value.
+  void compare(const Case& c, Report& r, Quantity quantity, const std::string& prefix, const Buffer<float>& buffer,
+               const std::string& fallback, bool teacher_only = false) const {
+    const std::string cut = teacher_only && Model::config.ema_encoder_only ? "blocks." : "";
+    for (const TensorInfo& info : tensor_table<Parameters>) {
+      if (teacher_only && !Model::in_teacher(info.name.view())) continue;
+      const std::string name(info.name.view().substr(cut.size()));
+      const std::string wanted = c.has(prefix + name) ? prefix + name : fallback + name;
+      if (fallback.empty() && !c.has(wanted)) continue;
+      r.check(quantity, prefix + name, c.f32(wanted, info.size), {buffer.data() + info.offset, info.size});
+    }
+  }
+};
+
+inline OptimizerConfig optimizer_of(const Case& c) {
+  return {.adam_betas = {c.number("optimizer.adam_betas.0"), c.number("optimizer.adam_betas.1")},
+          .adam_eps = c.number("optimizer.adam_eps"),
+          .weight_decay = c.number("optimizer.weight_decay"),
+          .clip_norm = c.number("optimizer.clip_norm"),
+          .decay_scope = DecayScope::all};
+}
+
+inline EmaConfig ema_of(const Case& c) {
+  return {c.number("model.ema_decay"), c.number("model.ema_end_decay"),
+          static_cast<std::int64_t>(c.number("model.ema_anneal_end_step"))};
+}
+
+template <class Model, int B>
+class PretrainCase {
+ public:
+  using Branch = typename Model::First;
+  using M = typename Branch::M;
+  static constexpr int D = Branch::D, N = B * Branch::masks, V = Branch::V, T_ = Branch::T_, R = Branch::R;
+
+  PretrainCase(const Case& c, Report& r) : case_(c), report_(r), model_(c) {}
+
+  void run() {
+    single_step();
+    if (case_.has("traj.loss")) trajectory();
+  }
+
+ private:
+  struct Result {
+    LossSums sums;
+    double norm, pred_var, target_var;
+  };
+
+  /// One step's forward and backward on tensors `prefix` + "in.*", slice `n` of each where there are several.
+  template <class Observer>
+  Result step(const std::string& prefix, int n, Observer&& observe) {
+    const auto samples = slice(case_.f32(prefix + "in.source"), n, B * M::sample_size);
+    const bool two_views = case_.has(prefix + "in.target");
+    const auto targets = two_views ? slice(case_.f32(prefix + "in.target"), n, B * M::sample_size) : samples;
+    const bool has_noise = case_.has(prefix + "in.decoder_noise");
+    const auto noise = has_noise ? slice(case_.f32(prefix + "in.decoder_noise"), n, N * Branch::filled * D) : samples;
+    const auto index = bind<typename Branch::template Indices<B>>(indices_.data());
+    given_masks(prefix, n, index);
+    std::fill(model_.gradient.begin(), model_.gradient.end(), 0.0f);
+    std::fill(moments_.begin(), moments_.end(), 0.0);
+    const LossWeights loss{case_.number("model.d2v_loss"), case_.number("model.cls_loss"),
+                           case_.number("model.recon_loss")};
+    const Pass<Cpu, true> pass{cpu_, {.sample_ids = ids_.data(), .masks = Branch::masks}};
+    Result result{};
+    result.sums = Branch::step(
+        pass, model_.weights_of(model_.weights), model_.weights_of(model_.teacher), model_.gradient_of(model_.gradient),
+        View<const float, B, M::sample_size>{samples.data()}, View<const float, B, M::sample_size>{targets.data()},
+        has_noise ? noise.data() : nullptr, 0, loss, N * R,
+        bind<typename Branch::template Workspace<float, B>>(workspace_.data()), index, moments_.data(), observe);
+    result.norm = std::sqrt(device::sum_of_squares(cpu_, model_.size, static_cast<const float*>(model_.gradient.data())));
+    result.pred_var = mean_deviation(&moments_[0], &moments_[D], D, N * R);
+    result.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, N * R);
+    return result;
+  }
+
+  void single_step() {
+    const Result result = step("", 0, [&](const char* name, int i, const float* values, std::size_t count) {
+      observed(name, i, {values, count});
+    });
+    scalar(Quantity::loss, "out.loss_total", result.sums.total());
+    scalar(Quantity::loss, "out.loss_" + std::string(M::name) + "_regression", result.sums.regression);
+    if (Branch::has_cls) scalar(Quantity::loss, "out.loss_cls", result.sums.cls * result.sums.sample_size);
+    if (Branch::has_recon) scalar(Quantity::loss, "out.loss_recon", result.sums.recon);
+    scalar(Quantity::exact, "out.sample_size", result.sums.sample_size);
+    scalar(Quantity::variance, "out.pred_var", result.pred_var);
+    scalar(Quantity::variance, "out.target_var", result.target_var);
+    model_.compare(case_, report_, Quantity::gradient, "grad.", model_.gradient, "");
+    scalar(Quantity::trajectory, "out.grad_norm", result.norm);
+    const double lr = case_.number("optimizer.lr");
+    update(lr, 1, result.norm, ema_decay(ema_of(case_), 1), DecayScope::all);
+    model_.compare(case_, report_, Quantity::parameter, "after1.", model_.weights, "params.");
+    model_.compare(case_, report_, Quantity::teacher, "teacher_after1.", model_.teacher, "teacher.", true);
+    // The same update under the rule that the reference intends: only exempt tensors differ.
+    CaseModel<Model> intended(case_);
+    std::swap(intended.gradient, model_.gradient);
+    std::swap(intended, model_);
+    update(lr, 1, result.norm, 1, DecayScope::matrices);
+    model_.compare(case_, report_, Quantity::parameter, "after1_no_decay.", model_.weights, "");
+  }
+
+  void trajectory() {
+    CaseModel<Model> fresh(case_);
+    std::swap(fresh, model_);
+    const auto steps = static_cast<int>(case_.f32("traj.loss").size());
+    const CosineSchedule schedule{.lr = case_.number("optimizer.lr"),
+                                  .min_lr = case_.number("optimizer.min_lr"),
+                                  .warmup_updates = static_cast<std::int64_t>(case_.number("optimizer.warmup_updates")),
+                                  .max_update = static_cast<std::int64_t>(case_.number("optimizer.max_update"))};
+    for (int n = 0; n < steps; ++n) {
+      const Result result = step("traj.", n, NoObserver{});
+      element("traj.loss", n, Quantity::trajectory, result.sums.total());
+      element("traj.loss_per_sample", n, Quantity::trajectory, result.sums.total() / result.sums.sample_size);
+      element("traj.sample_size", n, Quantity::exact, result.sums.sample_size);
+      element("traj.grad_norm", n, Quantity::trajectory, result.norm);
+      element("traj.pred_var", n, Quantity::trajectory, result.pred_var);
+      element("traj.target_var", n, Quantity::trajectory, result.target_var);
+      element("traj.lr", n, Quantity::loss, schedule(n));
+      if (n > 0) element("traj.ema_decay", n, Quantity::loss, ema_decay(ema_of(case_), n));
+      update(schedule(n), n + 1, result.norm, ema_decay(ema_of(case_), n + 1), DecayScope::all);
+    }
+    model_.compare(case_, report_, Quantity::parameter, "traj.final.", model_.weights, "params.");
+    model_.compare(case_, report_, Quantity::teacher, "traj.teacher_final.", model_.teacher, "teacher.", true);
+  }
+
+  void update(double lr, std::int64_t count, double norm, double decay, DecayScope scope) {
+    OptimizerConfig config = optimizer_of(case_);
+    config.decay_scope = scope;
+    const TensorUpdate how{lr, count, clip_factor(norm, config.clip_norm)};
+    const OptimizerState<float> state{model_.weights.data(), model_.gradient.data(), model_.m.data(), model_.v.data()};
+    for (const TensorInfo& info : tensor_table<typename CaseModel<Model>::Parameters>) {
+      if (!without_gradient(info)) update_tensor(cpu_, config, info, how, state, 0, info.size);
+      if (Model::in_teacher(info.name.view()))
+        follow_tensor(cpu_, info, decay, static_cast<const float*>(model_.weights.data()), model_.teacher.data(), 0,
+                      info.size);
+    }
+  }
+
+  /// Parameters that no gradient reaches are left alone completely.
+  static bool without_gradient(const TensorInfo& info) {
+    return M::config.local_grad_mult == 0 && info.name.view().find(".local_encoder.") != std::string_view::npos;
+  }
+
+  /// Intermediate values under the names of the fixtures. Rows of extra tokens are cut from layer results.
+  void observed(const std::string& name, int i, std::span<const float> values) {
+    const std::string key = "out." + name + (name == "layer_results" ? "." + std::to_string(i) : "");
+    if (name == "layer_results") {
+      std::vector<float> tokens;
+      constexpr int S = Branch::E + T_;
+      for (int b = 0; b < B; ++b)
+        tokens.insert(tokens.end(), values.begin() + (b * S + Branch::E) * D, values.begin() + (b + 1) * S * D);
+      report_.check(Quantity::activation, key, case_.f32(key, tokens.size()), tokens);
+    } else {
+      report_.check(name == "targets" ? Quantity::targets : Quantity::activation, key, case_.f32(key, values.size()),
+                    values);
+    }
+  }
+
+  /// The case's masks; the indices that ours computes from them must be the case's.
+  void given_masks(const std::string& prefix, int n, const typename Branch::template Indices<B>& index) {
+    const auto mask = slice(case_.u8(prefix + "in.mask"), n, N * T_);
+    const auto keep = slice(case_.i32(prefix + "in.ids_keep"), n, N * V);
+    const auto restore = slice(case_.i32(prefix + "in.ids_restore"), n, N * T_);
+    for (int row = 0; row < N; ++row) {
+      bool hidden[T_];
+      for (int t = 0; t < T_; ++t) hidden[t] = mask[static_cast<std::size_t>(row * T_ + t)] != 0;
+      int ours_keep[T_] = {}, ours_restore[T_] = {}, masked[T_] = {};
+      const int count = index_mask(hidden, T_, V, ours_keep, ours_restore, masked);
+      report_.expect(count == R, prefix + "in.mask: every row hides as many tokens");
+      for (int r = 0; r < R; ++r) index.masked[row][r] = masked[r];
+      for (int t = 0; t < T_; ++t) index.restore[row][t] = restore[static_cast<std::size_t>(row * T_ + t)];
+      for (int v = 0; v < V; ++v) index.student.keep[row][v] = keep[static_cast<std::size_t>(row * V + v)];
+    }
+    Branch::template index_masks<B>(index);
+  }
+
+  void scalar(Quantity quantity, const std::string& name, double found) {
+    report_.check_value(quantity, name, case_.value(name, 0), found);
+  }
+  void element(const std::string& name, int n, Quantity quantity, double found) {
+    report_.check_value(quantity, name + "[" + std::to_string(n) + "]", case_.value(name, static_cast<std::size_t>(n)),
+                        found);
+  }
+  template <class X>
+  static std::span<const X> slice(std::span<const X> all, int n, int count) {
+    return all.subspan(static_cast<std::size_t>(n) * static_cast<std::size_t>(count), static_cast<std::size_t>(count));
+  }
+
+  const Case& case_;
+  Report& report_;
+  CaseModel<Model> model_;
+  Cpu cpu_;
+  std::array<std::uint32_t, B> ids_{};
+  Buffer<float> workspace_{buffer_size<typename Branch::template Workspace<float, B>>};
+  Buffer<int> indices_{buffer_size<typename Branch::template Indices<B>>};
+  Buffer<double> moments_{4 * D};
+};
+
+/// Runs a pre-training case of B samples as `Model`.
+template <class Model, int B>
+void run_pretrain(const Case& c, Report& report) {
+  PretrainCase<Model, B>(c, report).run();
+}
+
+}  // namespace data2vec::parity
