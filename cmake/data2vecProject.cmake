@@ -50,7 +50,7 @@ endfunction()
 # Does `file` include, itself or through our headers, a header of io/? Results of headers are kept: each is read once.
 function(d2v_needs_io file result)
   get_property(known GLOBAL PROPERTY "d2v_needs_io:${file}")
-  if(known STREQUAL "")
+  if("${known}" STREQUAL "")
     set(known OFF)
     set_property(GLOBAL PROPERTY "d2v_needs_io:${file}" OFF)  # ends a cycle
     file(STRINGS "${file}" lines REGEX "^[ \t]*#[ \t]*include[ \t]*<data2vec/")

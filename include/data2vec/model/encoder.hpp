@@ -22,7 +22,8 @@ constexpr BlockConfig block_config(const Config& c, bool drop_path) {
           .post_mlp_drop = c.post_mlp_drop > 0, .drop_path = drop_path};
 }
 
-template <Config C, class M>
+/// `always_drop_path` keeps stochastic depth in the code whatever the configuration says: for fine-tuning.
+template <Config C, class M, bool always_drop_path = false>
 struct Encoder {
   static constexpr int D = C.embed_dim, E = M::config.num_extra_tokens, T_ = M::grid.size();
   static constexpr int prenet_depth = M::config.prenet_depth;
@@ -30,10 +31,12 @@ struct Encoder {
   static constexpr bool drops_prenet_input = M::config.prenet_dropout > 0;
   static constexpr bool drops_input = C.dropout_input > 0;
   using Local = typename M::template LocalEncoder<D>;
-  using Prenet = Stack<block_config(C, M::config.start_drop_path_rate > 0 || M::config.end_drop_path_rate > 0),
-                       prenet_depth, (M::config.prenet_layerdrop > 0)>;
-  using Blocks = Stack<block_config(C, C.start_drop_path_rate > 0 || C.end_drop_path_rate > 0), C.depth,
-                       (C.layerdrop > 0)>;
+  template <class Rates>
+  static constexpr bool drop_path(const Rates& r) {
+    return always_drop_path || r.start_drop_path_rate > 0 || r.end_drop_path_rate > 0;
+  }
+  using Prenet = Stack<block_config(C, drop_path(M::config)), prenet_depth, (M::config.prenet_layerdrop > 0)>;
+  using Blocks = Stack<block_config(C, drop_path(C)), C.depth, (C.layerdrop > 0)>;
   using Norm = LayerNorm<D, C.norm_affine>;
   using Bias = Alibi<M::config, M::grid, C.num_heads, prenet_depth + C.depth>;
 

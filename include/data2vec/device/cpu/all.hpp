@@ -5,6 +5,7 @@
 #include <data2vec/device/cpu/adam.hpp>
 #include <data2vec/device/cpu/alibi.hpp>
 #include <data2vec/device/cpu/attention.hpp>
+#include <data2vec/device/cpu/classify.hpp>
 #include <data2vec/device/cpu/conv.hpp>
 #include <data2vec/device/cpu/cpu.hpp>
 #include <data2vec/device/cpu/dropout.hpp>

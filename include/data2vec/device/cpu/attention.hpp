@@ -121,26 +121,34 @@ struct kernel::Attention<BasicCpu<Isa>> {
     using L = Lanes<T, Isa>;
     using V = typename L::V;
     constexpr T lowest = -std::numeric_limits<T>::infinity();
-    for (int i = n; i < pad; ++i) p[i] = lowest;
-    for (int i = 0; i < n; ++i) {
-      p[i] *= factor;
-      if (bias) p[i] += bias[i];
-      if (hidden && hidden[i]) p[i] = lowest;
-    }
+    const auto put = [p](int i, V v, int rest) { rest >= L::size ? L::store(p + i, v) : L::store(p + i, v, rest); };
     V top = L::all(lowest);
-    for (int i = 0; i < pad; i += L::size) top = L::max(top, L::load(p + i));
-    const T largest = L::largest(top);
-    if (largest == lowest) {
-      std::fill(p, p + n, T(0));
-      return;
+    for (int i = 0; i < pad; i += L::size) {
+      const int rest = n - i;
+      V x = L::load(p + i) * factor;
+      if (bias) x += rest >= L::size ? L::load(bias + i) : L::load(bias + i, rest);
+      put(i, x, rest);
+      if (rest < L::size) {
+        for (int k = n; k < pad; ++k) p[k] = lowest;
+        x = L::load(p + i);
+      }
+      if (hidden) {
+        for (int k = 0; k < std::min(rest, L::size); ++k)
+          if (hidden[i + k]) p[i + k] = lowest;
+        x = L::load(p + i);
+      }
+      top = L::max(top, x);
     }
+    const T largest = L::largest(top);
+    const V shift = L::all(largest == lowest ? T(0) : largest);  // no key left: zeros, but NaN stays
     V sum{};
     for (int i = 0; i < pad; i += L::size) {
-      const V e = VectorMath<T, Isa>::exp(L::load(p + i) - L::all(largest));
+      const V e = VectorMath<T, Isa>::exp(L::load(p + i) - shift);
       sum += e;
       L::store(p + i, e);
     }
-    const V inverse = L::all(T(1) / L::sum(sum));
+    const T total = L::sum(sum);
+    const V inverse = L::all(total == T(0) ? T(0) : T(1) / total);
     for (int i = 0; i < pad; i += L::size) L::store(p + i, L::load(p + i) * inverse);
   }
 

@@ -3,7 +3,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cmath>
 
 #include <data2vec/device/cpu/vec.hpp>
 #include <data2vec/device/reduce.hpp>
@@ -14,21 +13,28 @@ template <class Isa>
 struct kernel::Reduce<BasicCpu<Isa>> {
   using Cpu = BasicCpu<Isa>;
   using Index = std::ptrdiff_t;
+  using L = Lanes<double, Isa>;
+  using V = typename L::V;
 
   template <class T>
   static double sum_of_squares(Cpu&, std::size_t count, const T* x) {
     constexpr std::size_t block = 4096;
     double total = 0;
     for (std::size_t start = 0; start < count; start += block) {
-      const std::size_t n = std::min(block, count - start);
-      double lane[16] = {};
-      for (std::size_t i = 0; i < n; ++i) {
-        const double value = static_cast<double>(x[start + i]);
-        lane[i % 16] += value * value;
+      const int n = static_cast<int>(std::min(block, count - start));
+      const T* p = x + start;
+      V sum[4] = {};
+      int i = 0;
+      for (; i + 4 * L::size <= n; i += 4 * L::size)
+        for (int j = 0; j < 4; ++j) {
+          const V v = L::load_as(p + i + j * L::size);
+          sum[j] = L::fma(v, v, sum[j]);
+        }
+      for (int j = 0; i < n; i += L::size, ++j) {
+        const V v = n - i >= L::size ? L::load_as(p + i) : L::load_as(p + i, n - i);
+        sum[j] = L::fma(v, v, sum[j]);
       }
-      double sum = 0;
-      for (const double part : lane) sum += part;
-      total += sum;
+      total += L::sum((sum[0] + sum[1]) + (sum[2] + sum[3]));
     }
     return total;
   }
@@ -37,24 +43,30 @@ struct kernel::Reduce<BasicCpu<Isa>> {
   static double regression_loss(Cpu&, int rows, const T* prediction, const T* targets, const int* index, double beta,
                                 double weight, T* dprediction) {
     double total = 0;
-    for (int r = 0; r < rows; ++r) {
-      const T *p = prediction + Index{r} * C, *t = targets + Index{index[r]} * C;
-      T* d = dprediction + Index{r} * C;
-      double row = 0;
-      for (int c = 0; c < C; ++c) {
-        const double u = static_cast<double>(p[c]) - static_cast<double>(t[c]), size = std::abs(u);
-        if (beta == 0) {
-          row += u * u;
-          d[c] = static_cast<T>(weight * 2 * u);
-        } else if (size < beta) {
-          row += u * u / (2 * beta);
-          d[c] = static_cast<T>(weight * u / beta);
-        } else {
-          row += size - beta / 2;
-          d[c] = static_cast<T>(u != u ? u : std::copysign(weight, u * weight));
-        }
+    const auto sweep = [&](auto f) {  // f(u, loss) adds the loss and returns its derivative
+      for (int r = 0; r < rows; ++r) {
+        const T *p = prediction + Index{r} * C, *t = targets + Index{index[r]} * C;
+        T* d = dprediction + Index{r} * C;
+        V loss{};
+        constexpr int whole = C / L::size * L::size, rest = C - whole;
+        for (int c = 0; c < whole; c += L::size) L::store_as(d + c, f(L::load_as(p + c) - L::load_as(t + c), loss));
+        if constexpr (rest > 0)
+          L::store_as(d + whole, f(L::load_as(p + whole, rest) - L::load_as(t + whole, rest), loss), rest);
+        total += L::sum(loss);
       }
-      total += row;
+    };
+    if (beta == 0) {
+      sweep([slope = 2 * weight](V u, V& loss) {
+        loss = L::fma(u, u, loss);
+        return u * slope;
+      });
+    } else {
+      sweep([=](V u, V& loss) {
+        const V size = L::max(u, -u);
+        const auto small = size < L::all(beta);
+        loss += small ? u * u * (0.5 / beta) : size - 0.5 * beta;
+        return small ? u * (weight / beta) : u > V{} ? L::all(weight) : u < V{} ? L::all(-weight) : u;
+      });
     }
     return total;
   }

@@ -151,18 +151,42 @@ struct Lanes {
     return a;
   }
 
-  /// Sum of the lanes by halves.
+  /// Sum of the lanes, by halves.
   [[gnu::always_inline]] static inline T sum(V v) {
-    T x[size];
-    store(x, v);
-    for (int n = size / 2; n > 0; n /= 2)
-      for (int i = 0; i < n; ++i) x[i] += x[i + n];
-    return x[0];
+    fold<size / 2>(v, [](V a, V b) { return a + b; });
+    return v[0];
   }
+  /// Largest lane; NaN may be passed over.
   [[gnu::always_inline]] static inline T largest(V v) {
-    T x = v[0];
-    for (int i = 1; i < size; ++i) x = x < v[i] ? v[i] : x;
-    return x;
+    fold<size / 2>(v, [](V a, V b) { return max(a, b); });
+    return v[0];
+  }
+
+  /// `size` elements of another type, and back.
+  template <class S>
+  [[gnu::always_inline]] static inline V load_as(const S* p) {
+    typename detail::VectorOf<S, size * static_cast<int>(sizeof(S))>::type v;
+    __builtin_memcpy(&v, p, sizeof v);
+    return __builtin_convertvector(v, V);
+  }
+  template <class S>
+  [[gnu::always_inline]] static inline V load_as(const S* p, int n) {
+    S part[size] = {};
+    for (int i = 0; i < size; ++i)
+      if (i < n) part[i] = p[i];
+    return load_as(part);
+  }
+  template <class S>
+  [[gnu::always_inline]] static inline void store_as(S* p, V v) {
+    const auto x = __builtin_convertvector(v, typename detail::VectorOf<S, size * static_cast<int>(sizeof(S))>::type);
+    __builtin_memcpy(p, &x, sizeof x);
+  }
+  template <class S>
+  [[gnu::always_inline]] static inline void store_as(S* p, V v, int n) {
+    S part[size];
+    store_as(part, v);
+    for (int i = 0; i < size; ++i)
+      if (i < n) p[i] = part[i];
   }
 
   /// y[i] = f(x[i]...) for `count` elements; y may be one of the inputs.
@@ -177,6 +201,13 @@ struct Lanes {
   }
 
  private:
+  template <int n, class F>
+  [[gnu::always_inline]] static inline void fold(V& v, F f) {
+    v = f(v, [&]<int... i>(std::integer_sequence<int, i...>) {
+      return __builtin_shufflevector(v, v, (i ^ n)...);
+    }(std::make_integer_sequence<int, size>()));
+    if constexpr (n > 1) fold<n / 2>(v, f);
+  }
 #if defined(__AVX512F__)
   // The first n lanes, for masked loads and stores of 64 bytes.
   [[gnu::always_inline]] static inline auto mask(int n) {
