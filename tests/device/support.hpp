@@ -22,10 +22,18 @@ std::vector<T> numbers(std::size_t n, std::uint32_t stream) {
   return v;
 }
 
-/// Rounding errors of a sum of K terms add like a random walk; 8 times that is an error.
+/// Rounding errors of a sum of K terms, each relative to the sum so far (`size`), add like a random walk; 8 times that
+/// is an error.
 template <class T>
-double tolerance(double K) {
-  return 8 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::sqrt(K);
+double tolerance(double K, double size = 1) {
+  return 8 * static_cast<double>(std::numeric_limits<T>::epsilon()) * std::sqrt(K) * std::max(1.0, size);
+}
+
+template <class T>
+double largest(const std::vector<T>& v) {
+  double most = 0;
+  for (const T x : v) most = std::max(most, std::abs(static_cast<double>(x)));
+  return most;
 }
 
 template <class A, class B>

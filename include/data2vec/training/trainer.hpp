@@ -80,16 +80,31 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   }();
 
   explicit Trainer(const TrainerOptions& options) : options_(options), team_(options.threads) {
-    validate(options.schedule);
     threads_.reserve(static_cast<std::size_t>(team_.size()));
     for (int i = 0; i < team_.size(); ++i) threads_.emplace_back();
-    Model::initialise(weights_.data(), options.seed);
-    std::copy(weights_.begin(), weights_.end(), teacher_.begin());
+    set_schedule(options.schedule);
+    restart();
     for (const TensorInfo& info : tensor_table<Parameters>)
       for (std::size_t first = 0; first < info.size; first += piece)
         pieces_.push_back({&info, first, std::min(piece, info.size - first), Model::in_teacher(info.name.view())});
     norms_.resize((size + piece - 1) / piece);
   }
+
+  /// Back to the initial weights and update 0.
+  void restart() {
+    Model::initialise(weights_.data(), options_.seed);
+    std::copy(weights_.begin(), weights_.end(), teacher_.begin());
+    std::fill(m_.begin(), m_.end(), T(0));
+    std::fill(v_.begin(), v_.end(), T(0));
+    updates_ = 0;
+  }
+
+  /// Throws OptionError, naming the field, if the schedule cannot be run.
+  void set_schedule(const Schedule& schedule) {
+    validate(schedule);
+    options_.schedule = schedule;
+  }
+  void set_ema(const EmaConfig& ema) { options_.ema = ema; }
 
   /// One update. Throws OptionError if the batch does not fit the model or the chunk; no other exception.
   StepReport step(const Batch<T>& batch) {

@@ -53,14 +53,15 @@ struct ConvTiles {
         const bool inside = row >= 0 && row < S.height && column >= 0 && column < S.width;
         const T* pixel = x + (Index{row} * S.width + column) * stride;
         for (int c = 0; c < a_stride; c += width)
-          L::store(patch + c, !inside || n <= c ? V{} : n - c >= width ? L::load(pixel + c) : L::load(pixel + c, n - c));
+          L::store(patch + c,
+                   !inside || n <= c ? V{} : n - c >= width ? L::load(pixel + c) : L::load(pixel + c, n - c));
       }
   }
 
   /// R pixels in a row, v vectors of channels, over taps [t0, t1).
   template <int R, int v>
-  static void pixels(const T* patch, int n, int t0, int t1, const T* weights, const T* bias, bool add, int channels, T* y,
-                     int stride) {
+  static void pixels(const T* patch, int n, int t0, int t1, const T* weights, const T* bias, bool add, int channels,
+                     T* y, int stride) {
     V sum[R][v];
 #pragma GCC unroll 16
     for (int r = 0; r < R; ++r)
@@ -130,7 +131,8 @@ struct ConvTiles {
                   row(std::integral_constant<int, tall<v>>(), p + j * a_stride, target + Index{j} * y_stride);
                 if constexpr (columns % tall<v> > 0)
                   for (; j + columns % tall<v> <= c1; j += columns % tall<v>)
-                    row(std::integral_constant<int, columns % tall<v>>(), p + j * a_stride, target + Index{j} * y_stride);
+                    row(std::integral_constant<int, columns % tall<v>>(), p + j * a_stride,
+                        target + Index{j} * y_stride);
                 if constexpr (S.width % columns > 0)  // else the two sizes above fill every row
                   for (; j < c1; ++j)
                     row(std::integral_constant<int, 1>(), p + j * a_stride, target + Index{j} * y_stride);

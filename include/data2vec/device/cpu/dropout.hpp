@@ -18,7 +18,7 @@ struct kernel::Dropout<BasicCpu<Isa>> {
 
   template <class T>
   static void elements(Cpu&, int rows, int width, const DropoutDraws& draws, const T* x, T* y) {
-    for (int r = 0; r < rows; ++r) apply(draws.key(r), 0, width, draws.rate, x + Index{r} * width, y + Index{r} * width);
+    for (int r = 0; r < rows; ++r, x += width, y += width) apply(draws.key(r), 0, width, draws.rate, x, y);
   }
 
   /// Elements [first, first + count) of the stream at `key`; x and y begin at `first`; y may be x.
@@ -73,7 +73,8 @@ struct kernel::Dropout<BasicCpu<Isa>> {
       for (; i + L::size <= n; i += L::size) {
         Vec<std::uint32_t, Isa> w;
         __builtin_memcpy(&w, words + i, sizeof w);
-        L::store(y + i, reinterpret_cast<typename L::I>(w >> 8) >= threshold ? L::load(x + i) * scale : typename L::V{});
+        const auto keep = reinterpret_cast<typename L::I>(w >> 8) >= threshold;
+        L::store(y + i, keep ? L::load(x + i) * scale : typename L::V{});
       }
     }
     for (; i < n; ++i) y[i] = static_cast<std::int32_t>(words[i] >> 8) >= threshold ? x[i] * scale : T(0);

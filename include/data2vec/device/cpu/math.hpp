@@ -98,7 +98,8 @@ struct VectorMath {
       r = L::fma(n, L::all(-0x1.fb4p-12f), r);
       r = L::fma(n, L::all(-7.54978995e-8f), r);
       const V s2 = r * r;
-      const V s = L::fma(s2 * r, horner(s2, -1.666666716e-01f, 8.333329111e-03f, -1.983923285e-04f, 2.717365760e-06f), r);
+      const V s3 = horner(s2, -1.666666716e-01f, 8.333329111e-03f, -1.983923285e-04f, 2.717365760e-06f);
+      const V s = L::fma(s2 * r, s3, r);
       const V c4 = horner(s2, 4.166666791e-02f, -1.388888340e-03f, 2.479943578e-05f, -2.720329633e-07f);
       const V c = L::fma(s2, L::fma(s2, c4, L::all(-0.5f)), L::all(1.0f));
       const I quadrant = reinterpret_cast<I>(t);

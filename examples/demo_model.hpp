@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// The model and the recipe of the demo: a small vision transformer for grey images of 28 x 28 pixels.
+#pragma once
+
+#include <data2vec/data/images.hpp>
+#include <data2vec/data2vec.hpp>
+
+namespace demo {
+
+namespace d2v = data2vec;
+
+inline constexpr int batch_size = 32;
+inline constexpr d2v::ShiftAndFlip augmentation{.shift = 2, .flip = true};
+
+inline constexpr d2v::Config config{.embed_dim = 128,
+                                    .depth = 4,
+                                    .num_heads = 4,
+                                    .mlp_ratio = 4,
+                                    .average_top_k_layers = 4,
+                                    .instance_norm_target_layer = true,
+                                    .layer_norm_targets = true,
+                                    .clone_batch = 6,
+                                    .mae_init = true};
+
+using Images = d2v::Vision<d2v::VisionConfig{
+    .input_size = 28,
+    .patch_size = 4,
+    .in_chans = 1,
+    .modality = {.num_extra_tokens = 1, .init_extra_token_zero = false, .ema_local_encoder = true}}>;
+using Masks = d2v::InverseBlockMask<Images::grid,
+                                    d2v::MaskConfig{.mask_prob = 0.6, .mask_prob_adjust = 0.07, .mask_length = 3}>;
+using Decoder = d2v::Conv2dDecoder<d2v::DecoderConfig{
+    .decoder_dim = 64, .decoder_groups = 8, .decoder_kernel = 3, .decoder_layers = 2, .input_dropout = 0}>;
+
+struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
+
+inline d2v::Schedule schedule(std::int64_t updates) {
+  return d2v::CosineSchedule{.lr = 2e-3, .warmup_updates = updates / 20, .max_update = updates};
+}
+inline d2v::EmaConfig ema(std::int64_t updates) { return {0.98, 0.9995, updates}; }
+
+inline d2v::TrainerOptions trainer_options() {
+  d2v::TrainerOptions options = d2v::TrainerOptions::of<Model>();
+  options.optimizer = {.adam_betas = {0.9, 0.95}, .adam_eps = 1e-8, .weight_decay = 0.05, .clip_norm = 4};
+  return options;
+}
+
+}  // namespace demo

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+// Writes the source of a case; see generate.hpp. Every option of the JSON is in exactly one of the tables below, or the
+// case fails by the option's name.
+#include "generate.hpp"
+
+#include <cmath>
+#include <cstdio>
+#include <limits>
+#include <set>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+namespace data2vec::parity {
+namespace {
+
+using Json = nlohmann::json;
+
+enum class Kind { integer, number, flag, extent, distance };
+
+/// An option that is a field of the configuration under the same name. Tables are in the order of the fields.
+struct Field {
+  const char* name;
+  Kind kind;
+};
+
+constexpr Field config_fields[] = {
+    {"embed_dim", Kind::integer}, {"depth", Kind::integer}, {"num_heads", Kind::integer}, {"mlp_ratio", Kind::number},
+    {"norm_eps", Kind::number}, {"norm_affine", Kind::flag}, {"layer_norm_first", Kind::flag},
+    {"average_top_k_layers", Kind::integer}, {"end_of_block_targets", Kind::flag},
+    {"batch_norm_target_layer", Kind::flag}, {"instance_norm_target_layer", Kind::flag},
+    {"layer_norm_target_layer", Kind::flag}, {"layer_norm_targets", Kind::flag}, {"instance_norm_targets", Kind::flag},
+    {"ema_encoder_only", Kind::flag}, {"clone_batch", Kind::integer}, {"loss_beta", Kind::number},
+    {"loss_scale", Kind::number}, {"d2v_loss", Kind::number}, {"cls_loss", Kind::number}, {"recon_loss", Kind::number},
+    {"mae_init", Kind::flag},
+};
+constexpr Field vision_fields[] = {
+    {"input_size", Kind::extent}, {"patch_size", Kind::extent}, {"in_chans", Kind::integer},
+    {"embed_dim", Kind::integer}, {"fixed_positions", Kind::flag},
+};
+constexpr Field modality_fields[] = {
+    {"prenet_depth", Kind::integer}, {"num_extra_tokens", Kind::integer}, {"init_extra_token_zero", Kind::flag},
+    {"mask_noise_std", Kind::number}, {"ema_local_encoder", Kind::flag}, {"local_grad_mult", Kind::number},
+    {"use_alibi_encoder", Kind::flag}, {"alibi_scale", Kind::number}, {"learned_alibi", Kind::flag},
+    {"alibi_max_pos", Kind::integer}, {"learned_alibi_scale", Kind::flag},
+    {"learned_alibi_scale_per_head", Kind::flag}, {"learned_alibi_scale_per_layer", Kind::flag},
+    {"alibi_dims", Kind::integer}, {"alibi_distance", Kind::distance},
+};
+constexpr Field decoder_fields[] = {
+    {"decoder_dim", Kind::integer}, {"decoder_groups", Kind::integer}, {"decoder_kernel", Kind::integer},
+    {"decoder_layers", Kind::integer}, {"input_dropout", Kind::number}, {"add_positions_masked", Kind::flag},
+    {"add_positions_all", Kind::flag}, {"decoder_residual", Kind::flag}, {"projection_layers", Kind::integer},
+    {"projection_ratio", Kind::number},
+};
+
+/// Options that cannot change a number of a case.
+struct Irrelevant {
+  const char* name;
+  const char* reason;
+};
+constexpr Irrelevant irrelevant[] = {
+    {"_name", "a label"},
+    {"type", "read by the program that finds the case"},
+    {"modalities", "read by the program that finds the case"},
+    {"supported_modality", "a filter of the reference's data loader"},
+    {"seed", "all randomness of a case is given"},
+    {"log_norms", "adds log output"},
+    {"ema_same_dtype", "everything is float"},
+    {"ema_decay", "read when the case runs"},
+    {"ema_end_decay", "read when the case runs"},
+    {"ema_anneal_end_step", "read when the case runs"},
+    {"max_update", "the schedule's is read from the optimizer when the case runs"},
+    {"min_target_var", "a limit for the reference's collapse check"},
+    {"min_pred_var", "a limit for the reference's collapse check"},
+    {"mask_prob", "masks are given"},
+    {"mask_prob_min", "masks are given"},
+    {"mask_prob_adjust", "masks are given"},
+    {"mask_length", "masks are given"},
+    {"inverse_mask", "masks are given"},
+    {"keep_masked_pct", "masks are given, with the visible tokens"},
+    {"add_masks", "masks are given"},
+    {"mask_dropout", "masks are given"},
+    {"mask_channel_length", "no channels are masked"},
+    {"encoder_zero_mask", "concerns the positional convolution of speech"},
+    {"decoder", "read with the options of the decoder"},
+    {"transformer_decoder", "chooses the decoder's type"},
+    {"enc_dec_transformer", "chooses the decoder's type"},
+};
+
+/// Options that are supported with one value only.
+struct Fixed {
+  const char* name;
+  double value;        ///< false and null count as 0
+  const char* reason;
+};
+constexpr Fixed fixed[] = {
+    {"encoder_dropout", 0, "a case with dropout cannot be repeated"},
+    {"post_mlp_drop", 0, "a case with dropout cannot be repeated"},
+    {"attention_dropout", 0, "a case with dropout cannot be repeated"},
+    {"activation_dropout", 0, "a case with dropout cannot be repeated"},
+    {"dropout_input", 0, "a case with dropout cannot be repeated"},
+    {"layerdrop", 0, "a case with dropped layers cannot be repeated"},
+    {"prenet_layerdrop", 0, "a case with dropped layers cannot be repeated"},
+    {"prenet_dropout", 0, "a case with dropout cannot be repeated"},
+    {"start_drop_path_rate", 0, "a case with stochastic depth cannot be repeated"},
+    {"end_drop_path_rate", 0, "a case with stochastic depth cannot be repeated"},
+    {"shared_decoder", 0, "there is no shared decoder for images"},
+    {"decoder_group", 0, "there are no optimizer groups by decoder"},
+    {"skip_ema", 0, "there is always a teacher"},
+    {"remove_masks", 0, "there are no masks to remove"},
+    {"mask_channel_prob", 0, "there are no channel masks for images"},
+};
+
+[[noreturn]] void unsupported(const std::string& option, const std::string& expected, const Json& found) {
+  throw UnsupportedOption("option " + option + ": expected " + expected + ", found " + found.dump());
+}
+
+int integer_of(const std::string& option, const Json& value) {
+  if (!value.is_number_integer() || value.get<double>() < 0 || value.get<double>() > std::numeric_limits<int>::max())
+    unsupported(option, "a whole number from 0 to 2^31 - 1", value);
+  return value.get<int>();
+}
+
+std::string number_text(const std::string& option, const Json& value) {
+  if (!value.is_number() || !std::isfinite(value.get<double>())) unsupported(option, "a number", value);
+  char text[40];
+  std::snprintf(text, sizeof text, "%.17g", value.get<double>());
+  return text;
+}
+
+struct Size {
+  int height, width;
+};
+
+Size extent_of(const std::string& option, const Json& value) {
+  if (value.is_array() && value.size() == 2) return {integer_of(option, value[0]), integer_of(option, value[1])};
+  if (!value.is_number()) unsupported(option, "a number or [height, width]", value);
+  return {integer_of(option, value), integer_of(option, value)};
+}
+
+std::string field_text(const std::string& option, Kind kind, const Json& value) {
+  switch (kind) {
+    case Kind::integer: return std::to_string(integer_of(option, value));
+    case Kind::number: return number_text(option, value);
+    case Kind::flag:
+      if (!value.is_boolean()) unsupported(option, "true or false", value);
+      return value.get<bool>() ? "true" : "false";
+    case Kind::extent: {
+      const Size size = extent_of(option, value);
+      return "{" + std::to_string(size.height) + ", " + std::to_string(size.width) + "}";
+    }
+    case Kind::distance:
+      if (value != "manhattan" && value != "euclidean") unsupported(option, "\"manhattan\" or \"euclidean\"", value);
+      return "data2vec::AlibiDistance::" + value.get<std::string>();
+  }
+  return "";
+}
+
+/// "`.a = 1, .b = 2`" for the fields that are in the JSON; null and absent ones keep the library's default, which is
+/// the reference's.
+std::string initialisers(const Json& options, const std::string& path, std::span<const Field> fields) {
+  std::string text;
+  for (const Field& field : fields) {
+    const auto it = options.find(field.name);
+    if (it == options.end() || it->is_null()) continue;
+    text += (text.empty() ? "." : ", .") + std::string(field.name) + " = " +
+            field_text(path + field.name, field.kind, *it);
+  }
+  return text;
+}
+
+/// Every key must be a field, an irrelevant option, or one with its one value.
+void expect_known(const Json& options, const std::string& path, std::initializer_list<std::span<const Field>> tables) {
+  std::set<std::string_view> known;
+  for (const auto& table : tables)
+    for (const Field& field : table) known.insert(field.name);
+  for (const Irrelevant& option : irrelevant) known.insert(option.name);
+  for (const auto& [key, value] : options.items()) {
+    for (const Fixed& option : fixed) {
+      if (key != option.name) continue;
+      known.insert(option.name);
+      const bool number = value.is_number() || value.is_boolean() || value.is_null();
+      const double found = value.is_number() ? value.get<double>() : value.is_boolean() && value.get<bool>() ? 1 : 0;
+      if (!number || found != option.value)
+        unsupported(path + key, "0, false or null (" + std::string(option.reason) + ")", value);
+    }
+    if (!known.contains(key)) throw UnsupportedOption("option " + path + key + ": not known, value " + value.dump());
+  }
+}
+
+bool flag(const Json& options, const char* key) { return options.contains(key) && options[key] == true; }
+
+void expect_equal(const Json& options, const std::string& path, const char* key, const Json& model, const char* other) {
+  if (options.contains(key) && !options[key].is_null() && options[key] != model.value(other, Json()))
+    unsupported(path + key, std::string("the value of ") + other, options[key]);
+}
+
+const Json& image_modality(const Json& json) {
+  if (!json.contains("model") || !json["model"].is_object())
+    throw UnsupportedOption("option model: expected an object");
+  const Json& model = json["model"];
+  if (!model.contains("modalities") || model["modalities"].size() != 1 || !model["modalities"].contains("image"))
+    throw UnsupportedOption("option model.modalities: expected one entry, image");
+  return model["modalities"]["image"];
+}
+
+/// Configuration, modality and decoder: what pre-training and fine-tuning share.
+std::string model_text(const Json& json, const CaseShapes& shapes) {
+  const Json &model = json.at("model"), &image = image_modality(json);
+  const std::string path = "model.modalities.image.";
+  expect_known(model, "model.", {config_fields});
+  static constexpr Field depends[] = {{"num_alibi_heads", Kind::integer}, {"model_depth", Kind::integer}};
+  expect_known(image, path, {vision_fields, modality_fields, depends});
+  expect_equal(image, path, "num_alibi_heads", model, "num_heads");
+  expect_equal(image, path, "model_depth", model, "depth");
+  const Json& decoder = image.value("decoder", Json());
+  if (!decoder.is_object()) unsupported(path + "decoder", "an object", decoder);
+  expect_known(decoder, path + "decoder.", {decoder_fields});
+  if (decoder.value("input_dropout", 0.0) != 0)
+    unsupported(path + "decoder.input_dropout", "0: a case with dropout cannot be repeated", decoder["input_dropout"]);
+  for (const char* key : {"embed_dim", "input_size", "patch_size"})
+    if (!image.contains(key)) throw UnsupportedOption("option " + path + key + ": expected a value, found none");
+  const Size input = extent_of(path + "input_size", image["input_size"]);
+  if (input.height != shapes.height || input.width != shapes.width)
+    unsupported(path + "input_size", std::to_string(shapes.height) + " x " + std::to_string(shapes.width) +
+                                         " as in.source", image["input_size"]);
+  const bool transformer = flag(image, "transformer_decoder"), cross = flag(image, "enc_dec_transformer");
+  const char* type = transformer ? (cross ? "CrossAttentionDecoder" : "TransformerDecoder") : "Conv2dDecoder";
+  return "inline constexpr data2vec::Config config{\n    " + initialisers(model, "model.", config_fields) + "};\n" +
+         "using Modality = data2vec::Vision<data2vec::VisionConfig{\n    " +
+         initialisers(image, path, vision_fields) + ",\n    .modality = {" +
+         initialisers(image, path, modality_fields) + "}}>;\n" + "using Decoder = data2vec::" + type +
+         "<data2vec::DecoderConfig{\n    " + initialisers(decoder, path + "decoder.", decoder_fields) + "}>;\n";
+}
+
+std::string program(const char* header, const std::string& model, const std::string& masking, const std::string& run) {
+  return std::string("#include \"") + header + "\"\n\n" + model + "using Masking = " + masking + ";\n" +
+         "struct Model : data2vec::Data2Vec2<config, data2vec::Branch<Modality, Masking, Decoder>> {};\n\n" +
+         "int main(int argc, char** argv) {\n" +
+         "  return data2vec::parity::case_main(argc, argv, &data2vec::parity::" + run + ");\n}\n";
+}
+
+void expect_optimizer(const Json& json) {
+  static constexpr Field fields[] = {{"lr", Kind::number}, {"adam_betas", Kind::number}, {"adam_eps", Kind::number},
+      {"weight_decay", Kind::number}, {"clip_norm", Kind::number}, {"warmup_updates", Kind::integer},
+      {"min_lr", Kind::number}};
+  if (json.contains("optimizer")) expect_known(json["optimizer"], "optimizer.", {fields});
+}
+
+}  // namespace
+
+std::string pretrain_source(const Json& json, const CaseShapes& shapes) {
+  const std::string model = model_text(json, shapes);
+  expect_optimizer(json);
+  const Json& clones = json["model"].value("clone_batch", Json(1));
+  if (shapes.rows != shapes.batch * integer_of("model.clone_batch", clones))
+    unsupported("model.clone_batch", std::to_string(shapes.rows) + " rows of in.mask over " +
+                                         std::to_string(shapes.batch) + " samples", clones);
+  const std::string masking = "data2vec::parity::GivenMask<" + std::to_string(shapes.tokens) + ", " +
+                              std::to_string(shapes.visible) + ", " + std::to_string(shapes.masked) + ">";
+  return program("pretrain.hpp", model, masking, "run_pretrain<Model, " + std::to_string(shapes.batch) + ">");
+}
+
+std::string finetune_source(const Json& json, const CaseShapes& shapes) {
+  const std::string model = model_text(json, shapes);
+  const std::string mode = json.value("prediction_mode", "");
+  const char* pooling = mode == "MEAN_POOLING" ? "mean_pooling" : mode == "CLS_TOKEN" ? "cls_token" :
+                        mode == "LIN_SOFTMAX" ? "lin_softmax" : nullptr;
+  if (!pooling)
+    unsupported("prediction_mode", "MEAN_POOLING, CLS_TOKEN or LIN_SOFTMAX", json.value("prediction_mode", Json()));
+  const int classes = integer_of("num_classes", json.value("num_classes", Json()));
+  const auto text = [&](const char* key) { return std::string(flag(json, key) ? "true" : "false"); };
+  // Fine-tuning hides nothing; the type of a model needs a policy all the same.
+  const std::string masking = "data2vec::parity::GivenMask<Modality::tokens, 1, Modality::tokens - 1>";
+  return program("finetune.hpp", model, masking,
+                 "run_finetune<Model, " + std::to_string(classes) + ", data2vec::Pooling::" + pooling + ", " +
+                     text("use_fc_norm") + ", " + text("soft_labels") + ", " + std::to_string(shapes.batch) + ">");
+}
+
+}  // namespace data2vec::parity

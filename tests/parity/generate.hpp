@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+// From a case of the fixtures to the C++ source of the program that runs it: the case's configuration becomes a type.
+#pragma once
+
+#include <stdexcept>
+#include <string>
+
+#include <nlohmann/json_fwd.hpp>
+
+namespace data2vec::parity {
+
+/// The shapes of a case's tensors that are part of its type.
+struct CaseShapes {
+  int batch = 0;                                 ///< B
+  int channels = 0, height = 0, width = 0;       ///< of in.source (B, C, H, W)
+  int rows = 0, visible = 0, tokens = 0;         ///< N, K, T of in.ids_keep (N, K) and in.mask (N, T)
+  int masked = 0;                                ///< R, the marks in each row of in.mask
+};
+
+/// An option of a case that this library does not know, or not with that value. The text names it.
+struct UnsupportedOption : std::runtime_error {
+  using std::runtime_error::runtime_error;
+};
+
+/// Source of a data2vec 2.0 image pre-training case. Throws UnsupportedOption.
+std::string pretrain_source(const nlohmann::json& json, const CaseShapes& shapes);
+
+/// Source of an image classification fine-tuning case; of `shapes` only batch, channels, height and width are read.
+std::string finetune_source(const nlohmann::json& json, const CaseShapes& shapes);
+
+}  // namespace data2vec::parity
