@@ -149,7 +149,7 @@ std::string field_text(const std::string& option, Kind kind, const Json& value) 
       return value.get<bool>() ? "true" : "false";
     case Kind::extent: {
       const Size size = extent_of(option, value);
-      return "{" + std::to_string(size.height) + ", " + std::to_string(size.width) + "}";
+      return std::string("{") + std::to_string(size.height) + ", " + std::to_string(size.width) + "}";
     }
     case Kind::distance:
       if (value != "manhattan" && value != "euclidean") unsupported(option, "\"manhattan\" or \"euclidean\"", value);

@@ -78,7 +78,8 @@ std::string first_errors(const std::string& output) {
   int count = 0;
   while (count < 6 && std::getline(lines, line)) {
     if (line.find("error") == line.npos && line.find("undefined reference") == line.npos) continue;
-    text += (count++ ? "\n" : "") + line.substr(0, 400);
+    if (count++ > 0) text += '\n';
+    text += line.substr(0, 400);
   }
   return count ? text : output.substr(0, 1000);
 }

@@ -24,13 +24,16 @@ struct Case::Content {
   const nlohmann::json* find(std::string_view dotted) const {
     const nlohmann::json* at = &json;
     while (!dotted.empty()) {
-      const auto dot = std::min(dotted.find('.'), dotted.size());
+      auto dot = std::min(dotted.find('.'), dotted.size());
+      if (at->is_object())  // keys may hold dots: the shortest one that is there
+        while (dot < dotted.size() && !at->contains(std::string(dotted.substr(0, dot))))
+          dot = std::min(dotted.find('.', dot + 1), dotted.size());
       const std::string key(dotted.substr(0, dot));
       dotted.remove_prefix(std::min(dot + 1, dotted.size()));
       if (at->is_object() && at->contains(key)) {
         at = &(*at)[key];
       } else if (at->is_array() && !key.empty() && key.find_first_not_of("0123456789") == key.npos &&
-                 std::stoul(key) < at->size()) {
+                 key.size() < 10 && std::stoul(key) < at->size()) {
         at = &(*at)[std::stoul(key)];
       } else {
         return nullptr;

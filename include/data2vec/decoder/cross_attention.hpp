@@ -34,6 +34,8 @@ struct CrossAttentionDecoder {
         R * (InputProjection::flops_per_row + Projection::flops_per_row) +
         layers * (R * (Query::flops_per_row + Output::flops_per_row) + V * KeyValue::flops_per_row +
                   4.0 * R * V * dim + Mlp::flops(R));
+    /// The queries start as positions, which need no gradient.
+    static constexpr double backward_flops_per_row = 2 * flops_per_row - R * InputProjection::flops_per_row;
 
     template <class T>
     struct CrossAttention {

@@ -38,7 +38,7 @@ struct DecoderInput {
 /// A decoder has:
 ///   config            a DecoderConfig: input dropout, added positions
 ///   sees_all          whether its input is all T tokens (noise at the hidden ones) or the visible tokens alone
-///   Network<shape>    Parameters<T>, Tape<T, N>, flops per row,
+///   Network<shape>    Parameters<T>, Tape<T, N>, flops_per_row, and backward_flops_per_row unless it is twice that,
 ///                     forward(pass, parameters, input, prediction (N, R, D), tape),
 ///                     backward(pass, parameters, input, dprediction (destroyed), dtokens (overwritten), gradient, tape).
 template <class X>

@@ -18,7 +18,8 @@ namespace data2vec::inline v0 {
 ///   fixed_positions   whether 2-D sin-cos positions are added to its tokens
 ///   LocalEncoder<D>   samples -> tokens of width D: Parameters<T>, Tape<T, B>,
 ///                     forward(device, parameters, samples (B, sample_size), tokens (B, T, D), tape),
-///                     backward(device, parameters, samples, dtokens, gradient, tape), accumulating into gradient.
+///                     backward(device, parameters, samples, dtokens, gradient, tape), accumulating into gradient,
+///                     flops_per_sample, and backward_flops_per_sample unless it is the same (as of one linear layer).
 template <class M>
 concept Modality = requires {
   { M::name } -> std::convertible_to<const char*>;

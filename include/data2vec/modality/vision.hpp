@@ -74,6 +74,8 @@ struct Vision {
 
     static constexpr double flops_per_sample =
         tokens * (Embedding::flops_per_row + (projects ? Projection::flops_per_row : 0));
+    static constexpr double backward_flops_per_sample =
+        tokens * (Embedding::flops_per_row + (projects ? 2 * Projection::flops_per_row : 0));
 
     template <Device Dev, class T, int B>
     static void forward(Dev& d, const Parameters<const T>& p, View<const T, B, sample_size> images,

@@ -12,6 +12,17 @@
 
 namespace data2vec::inline v0 {
 
+/// Floating-point operations of one training step per sample, by part. A multiply and an add count as two. Counted are
+/// matrix products, convolutions (zero padding included) and the products of attention, as the mathematics asks for
+/// them; not counted are norms, softmax, element-wise work, losses and the update. No block is skipped by layer drop.
+struct StepFlops {
+  double local = 0;    ///< the student's local encoder, forward and backward; its input needs no gradient
+  double teacher = 0;  ///< forward alone, on all tokens: local encoder if the teacher owns one, prenet, shared blocks
+  double student = 0;  ///< prenet and shared blocks on the visible tokens of all masks, forward and backward
+  double decoder = 0;  ///< decoder and pixel reconstruction of all masks, forward and backward
+  constexpr double total() const { return local + teacher + student + decoder; }
+};
+
 namespace detail {
 
 template <Config C, class... Br>
@@ -61,28 +72,46 @@ struct Data2Vec2Model {
   /// Elements of all tensors, fixed tables included (as the reference's state dict counts them).
   static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
 
+  /// Whether a tensor belongs to pre-training alone: decoders and the projection to pixels.
+  static constexpr bool in_decoder(std::string_view name) {
+    return name.starts_with("recon_proj.") || name.find(".decoder.") != std::string_view::npos;
+  }
+
   /// Whether the teacher owns a tensor, that is, follows the student's by a moving average (a copy if not trained).
   static constexpr bool in_teacher(std::string_view name) {
     if (C.ema_encoder_only) return name.starts_with("blocks.");
-    if (name.starts_with("recon_proj.") || name.find(".decoder.") != std::string_view::npos) return false;
+    if (in_decoder(name)) return false;
     bool owned = true;
     ((owned = owned && (Br::Modality::config.ema_local_encoder || !belongs_to<Br>(name, ".local_encoder."))), ...);
     return owned;
   }
 
-  /// Floating-point operations of one training step per sample (multiply and add count as two): matrix products,
-  /// convolutions and attention, forward and backward. Backward costs two forwards; the teacher has none, and the
-  /// samples need no gradient.
+  /// Elements of the tensors that are not a decoder's, and of those that the teacher owns.
+  static constexpr std::size_t encoder_parameter_count =
+      elements_where([](std::string_view name) { return !in_decoder(name); });
+  static constexpr std::size_t teacher_parameter_count = elements_where([](std::string_view name) { return in_teacher(name); });
+
+  /// Floating-point operations of one training step per sample of branch `i`. The backward of a product costs two; parts
+  /// whose input needs no gradient say what theirs costs by `backward_flops_per_sample` or `backward_flops_per_row`.
+  /// With `ema_encoder_only` it is the student's prenet that the teacher's tokens go through: as many operations.
   template <int i = 0>
-  static constexpr double flops_per_sample = [] {
+  static constexpr StepFlops step_flops = [] {
     using B = BranchAt<i>;
     const double local = B::Enc::Local::flops_per_sample;
-    const double teacher = (B::teacher_has_local ? local : 0) + B::Enc::Prenet::flops(B::E + B::T_) +
-                           B::Enc::Blocks::flops(B::E + B::T_);
-    double row = B::Enc::Prenet::flops(B::E + B::V) + B::Enc::Blocks::flops(B::E + B::V) + B::Network::flops_per_row;
-    if (B::has_recon) row += B::R * 2.0 * B::D * B::D;
-    return teacher + 2 * local + 3 * B::masks * row;
+    const auto encoder = [](int sequence) { return B::Enc::Prenet::flops(sequence) + B::Enc::Blocks::flops(sequence); };
+    double local_backward = local, decoder = 3 * B::Network::flops_per_row;
+    if constexpr (requires { B::Enc::Local::backward_flops_per_sample; })
+      local_backward = B::Enc::Local::backward_flops_per_sample;
+    if constexpr (requires { B::Network::backward_flops_per_row; })
+      decoder = B::Network::flops_per_row + B::Network::backward_flops_per_row;
+    if (B::has_recon) decoder += 3 * B::R * 2.0 * B::D * B::D;
+    return StepFlops{.local = local + (B::M::config.local_grad_mult > 0 ? local_backward : 0),
+                     .teacher = (B::teacher_has_local ? local : 0) + encoder(B::E + B::T_),
+                     .student = 3 * B::masks * encoder(B::E + B::V),
+                     .decoder = B::masks * decoder};
   }();
+  template <int i = 0>
+  static constexpr double flops_per_sample = step_flops<i>.total();
 
   /// Elements of the workspace of a chunk of B samples.
   template <int B, int i = 0>
@@ -100,6 +129,13 @@ struct Data2Vec2Model {
   }
 
  private:
+  template <class F>
+  static constexpr std::size_t elements_where(F&& f) {
+    std::size_t elements = 0;
+    for (const TensorInfo& info : tensor_table<Parameters<float>>)
+      if (f(info.name.view())) elements += info.size;
+    return elements;
+  }
   template <class Branch>
   static constexpr bool belongs_to(std::string_view name, std::string_view part) {
     const std::string_view prefix = "modality_encoders.";

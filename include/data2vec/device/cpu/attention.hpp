@@ -39,9 +39,9 @@ struct kernel::Attention<BasicCpu<Isa>> {
                                        pad);
           for (int i = 0; i < n; ++i) {
             T* p = scratch + Index{i} * pad;
-            softmax(S, pad, T(1) / std::sqrt(T(Dh)), extras.bias ? extras.bias + place + Index{i} * S : nullptr, hidden,
-                    p);
-            if (probabilities) std::copy(p, p + S, probabilities + place + Index{i} * S);
+            const Index query = place + Index{i} * S;
+            softmax(S, pad, T(1) / std::sqrt(T(Dh)), extras.bias ? extras.bias + query : nullptr, hidden, p,
+                    probabilities ? probabilities + query : nullptr);
             if constexpr (with_dropout) drop(extras.dropout, row, h, first + i, S, p);
           }
           detail::Product<T, Isa>::run(n, Dh, S, {scratch, pad, 1}, {v, step, 1}, nullptr, false,
@@ -115,28 +115,25 @@ struct kernel::Attention<BasicCpu<Isa>> {
     Dropout<Cpu>::template apply<T>(draws.key(row), first, S, draws.rate, p, p);
   }
 
-  // In place, of `n` logits before scaling; a multiple of a vector may be written.
+  // In place, of `n` logits before scaling; `pad` elements are written. `copy` receives n elements, or is null.
   template <class T>
-  static void softmax(int n, int pad, T factor, const T* bias, const bool* hidden, T* p) {
+  static void softmax(int n, int pad, T factor, const T* bias, const bool* hidden, T* p, T* copy) {
     using L = Lanes<T, Isa>;
     using V = typename L::V;
+    using Scalar = detail::IntegerOf<T>;
     constexpr T lowest = -std::numeric_limits<T>::infinity();
-    const auto put = [p](int i, V v, int rest) { rest >= L::size ? L::store(p + i, v) : L::store(p + i, v, rest); };
     V top = L::all(lowest);
     for (int i = 0; i < pad; i += L::size) {
       const int rest = n - i;
-      V x = L::load(p + i) * factor;
-      if (bias) x += rest >= L::size ? L::load(bias + i) : L::load(bias + i, rest);
-      put(i, x, rest);
-      if (rest < L::size) {
-        for (int k = n; k < pad; ++k) p[k] = lowest;
-        x = L::load(p + i);
-      }
+      const V offset = !bias ? V{} : rest >= L::size ? L::load(bias + i) : L::load(bias + i, rest);
+      V x = L::fma(L::load(p + i), L::all(factor), offset);  // fused here, or the compiler might do it in some copies
+      x = L::index() < static_cast<Scalar>(rest) ? x : L::all(lowest);
       if (hidden) {
-        for (int k = 0; k < std::min(rest, L::size); ++k)
-          if (hidden[i + k]) p[i + k] = lowest;
-        x = L::load(p + i);
+        typename L::I see{};
+        for (int k = 0; k < std::min(rest, L::size); ++k) see[k] = !hidden[i + k];
+        x = see != typename L::I{} ? x : L::all(lowest);
       }
+      L::store(p + i, x);
       top = L::max(top, x);
     }
     const T largest = L::largest(top);
@@ -149,7 +146,11 @@ struct kernel::Attention<BasicCpu<Isa>> {
     }
     const T total = L::sum(sum);
     const V inverse = L::all(total == T(0) ? T(0) : T(1) / total);
-    for (int i = 0; i < pad; i += L::size) L::store(p + i, L::load(p + i) * inverse);
+    for (int i = 0; i < pad; i += L::size) {
+      const V y = L::load(p + i) * inverse;
+      L::store(p + i, y);
+      if (copy) n - i >= L::size ? L::store(copy + i, y) : L::store(copy + i, y, n - i);
+    }
   }
 
   // g = p (g - sum(g p)).

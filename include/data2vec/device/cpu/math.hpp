@@ -129,12 +129,11 @@ struct VectorMath {
     constexpr float magic = 0x1.8p23f;
     const V q = horner(x, -1.627909899e+00f, -9.183965325e-01f, -1.485802829e-01f, 2.847869135e-02f, -1.040334930e-03f,
                        -1.322387485e-03f, 3.927189973e-04f, -3.879900032e-05f);
-    const V exponent = x * q;
-    const V t = exponent + magic, r = exponent - (t - magic);
+    const V t = L::fma(x, q, L::all(magic)), r = L::fma(x, q, L::all(magic) - t);
     const V p = horner(r, 1.0f, 6.931471825e-01f, 2.402264774e-01f, 5.550329387e-02f, 9.618449956e-03f,
                        1.340017305e-03f, 1.535232732e-04f);
     const V y = reinterpret_cast<V>(reinterpret_cast<I>(p) + (reinterpret_cast<I>(t) << 23));
-    return exponent < L::all(-125.0f) ? V{} : y;
+    return x * q < L::all(-125.0f) ? V{} : y;
   }
 };
 

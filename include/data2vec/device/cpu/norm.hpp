@@ -69,8 +69,8 @@ struct kernel::Norm<BasicCpu<Isa>> {
         const V mean = L::all(L::sum(sum) / T(C)), slope = L::all(-L::sum(product) / T(C));
         each<C, T>([&](int c, auto n) {
           const V d = get<T>(dy + c, n), u = (get<T>(x + c, n) - centre) * s;
-          const V g = gamma ? d * get<T>(gamma + c, n) : d;
-          put<T>(dx + c, L::fma(u, slope, g - mean) * s, n);
+          const V g = gamma ? L::fma(d, get<T>(gamma + c, n), -mean) : d - mean;
+          put<T>(dx + c, L::fma(u, slope, g) * s, n);
         });
       }
       if (dgamma) {

@@ -47,8 +47,8 @@ struct Product {
           for (int i = 0; i < width; ++i) L::store(packed + (p + i) * columns + j, x[i]);
         }
     }
-    for (; p < k; ++p)
-      for (int j = 0; j < columns; ++j) packed[p * columns + j] = j < n ? b.data[p * b.row + j * b.column] : T(0);
+    for (T* target = packed + p * columns; p < k; ++p, target += columns)
+      for (int j = 0; j < columns; ++j) target[j] = j < n ? b.data[p * b.row + j * b.column] : T(0);
   }
 
   /// A square of vectors, by log2(width) perfect shuffles.

@@ -109,7 +109,8 @@ struct Lanes {
     }(std::make_integer_sequence<int, size>());
   }
 
-  /// a b + c, rounded once where the instruction set can (never left to the compiler's choice).
+  /// a b + c, rounded once where the instruction set can. Kernels write every such sum this way: left to itself, the
+  /// compiler fuses in some copies of a loop and not in others.
   [[gnu::always_inline]] static inline V fma(V a, V b, V c) {
 #if defined(__AVX512F__)
     if constexpr (Isa::vector_bytes == 64) {

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// Classification of the files of a folder; see cases.hpp.
+#include "cases.hpp"
+
+#include <algorithm>
+#include <filesystem>
+#include <stdexcept>
+
+#include <nlohmann/json.hpp>
+
+#include <data2vec/io/safetensors.hpp>
+
+#include "generate.hpp"
+
+namespace data2vec::parity {
+namespace {
+
+namespace fs = std::filesystem;
+using Json = nlohmann::json;
+
+bool every_value(const Json& json, const char* key) {
+  return !json.empty() && std::all_of(json.begin(), json.end(),
+                                      [key](const Json& value) { return value.is_object() && value.contains(key); });
+}
+
+bool some_value(const Json& json, const char* key) {
+  return std::any_of(json.begin(), json.end(),
+                     [key](const Json& value) { return value.is_object() && value.contains(key); });
+}
+
+/// The shapes that are part of a case's type. Throws FileError or UnsupportedOption.
+CaseShapes shapes_of(const SafetensorsFile& tensors, bool masks) {
+  const auto extent = [&](const char* name, std::size_t rank, std::size_t axis) {
+    const Tensor& tensor = tensors.at(name);
+    if (tensor.shape.size() != rank || tensor.shape[axis] > 1'000'000)
+      throw UnsupportedOption(std::string(name) + ": expected rank " + std::to_string(rank) +
+                              " and extents up to 1000000, found " + shape_text(tensor.shape));
+    return static_cast<int>(tensor.shape[axis]);
+  };
+  CaseShapes s{.batch = extent("in.source", 4, 0), .channels = extent("in.source", 4, 1),
+               .height = extent("in.source", 4, 2), .width = extent("in.source", 4, 3)};
+  if (!masks) return s;
+  s.rows = extent("in.ids_keep", 2, 0);
+  s.visible = extent("in.ids_keep", 2, 1);
+  s.tokens = extent("in.mask", 2, 1);
+  const auto mask = tensors.at("in.mask").as<std::uint8_t>();
+  for (std::size_t row = 0; row < mask.size() / static_cast<std::size_t>(s.tokens); ++row) {
+    const auto begin = mask.begin() + static_cast<std::ptrdiff_t>(row) * s.tokens;
+    const int count = static_cast<int>(std::count_if(begin, begin + s.tokens, [](std::uint8_t m) { return m != 0; }));
+    if (row == 0) s.masked = count;
+    if (count != s.masked)
+      throw UnsupportedOption("in.mask: expected " + std::to_string(s.masked) + " hidden tokens in every row, found " +
+                              std::to_string(count) + " in row " + std::to_string(row));
+  }
+  return s;
+}
+
+bool has_twin(const std::string& path) {
+  return fs::exists(fs::path(path).replace_extension(".safetensors"));
+}
+
+void generate(FoundCase& c, const Json& json, const std::string& sources) {
+  const bool pretrain = c.kind == CaseKind::pretrain;
+  const fs::path header = fs::path(sources) / (pretrain ? "pretrain.hpp" : "finetune.hpp");
+  if (!fs::exists(header)) {
+    c.kind = CaseKind::skipped;
+    c.text = std::string(pretrain ? "image pre-training" : "image fine-tuning") + " is not built yet";
+    return;
+  }
+  const auto tensors = SafetensorsFile::open(fs::path(c.path).replace_extension(".safetensors").string());
+  const CaseShapes shapes = shapes_of(tensors, pretrain);
+  c.source = pretrain ? pretrain_source(json, shapes) : finetune_source(json, shapes);
+}
+
+void skip(FoundCase& c, const std::string& system) {
+  c.kind = CaseKind::skipped;
+  c.text = system + " is not built yet";
+}
+
+/// A data2vec 2.0 pre-training case: images alone are built so far.
+void classify_pretrain(FoundCase& c, const Json& json, const std::string& sources) {
+  const Json& model = json["model"];
+  const Json modalities = model.is_object() ? model.value("modalities", Json::object()) : Json::object();
+  if (modalities.size() > 1) return skip(c, "data2vec 2.0 over several modalities");
+  if (modalities.contains("audio")) return skip(c, "data2vec 2.0 for speech");
+  if (modalities.contains("text")) return skip(c, "data2vec 2.0 for text");
+  c.kind = CaseKind::pretrain;
+  generate(c, json, sources);
+}
+
+void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
+  const bool twin = has_twin(c.path);
+  const auto need_twin = [&] {
+    if (!twin) throw std::runtime_error("expected a safetensors file of the same name, found none");
+  };
+  if (!json.is_object()) {
+    c.text = "not a case";
+  } else if (json.contains("kind") && json["kind"].is_string()) {
+    const std::string kind = json["kind"];
+    need_twin();
+    if (kind != "image classification fine-tuning") {
+      const Json system = json.value("system", Json());
+      return skip(c, system.is_string() ? system.get<std::string>() + " (" + kind + ")" : kind);
+    }
+    c.kind = CaseKind::finetune;
+    generate(c, json, sources);
+  } else if (json.contains("model") && json.contains("tensors")) {
+    need_twin();
+    classify_pretrain(c, json, sources);
+  } else if (json.contains("cosine") || json.contains("tri_stage") || json.contains("polynomial_decay") ||
+             json.contains("ema_decay")) {
+    c.kind = CaseKind::schedules;
+  } else if (some_value(json, "draws") && some_value(json, "mask_prob")) {
+    c.kind = CaseKind::mask_statistics;
+  } else if (every_value(json, "tensors") && every_value(json, "total_elements")) {
+    c.kind = CaseKind::state_dicts;
+  } else if (every_value(json, "betas") && every_value(json, "steps")) {
+    need_twin();
+    c.kind = CaseKind::standalone;
+  } else if (every_value(json, "mean_masked")) {
+    skip(c, "the mask generator of the baselines");
+  } else if (twin) {
+    throw std::runtime_error("expected a case or a table (kind, model and tensors, ...), found neither");
+  } else {
+    c.text = "not a case";
+  }
+}
+
+}  // namespace
+
+FoundCase classify(const std::string& path, const std::string& name, const std::string& sources) {
+  FoundCase c{path, name, CaseKind::other, "", ""};
+  try {
+    const auto bytes = read_file(path);
+    const char* text = reinterpret_cast<const char*>(bytes.data());
+    classify_json(c, Json::parse(text, text + bytes.size()), sources);
+  } catch (const std::exception& error) {
+    c.kind = CaseKind::broken;
+    c.text = error.what();
+  }
+  return c;
+}
+
+std::vector<FoundCase> find_cases(const std::string& folder, const std::string& sources) {
+  std::vector<fs::path> paths;
+  const auto options = fs::directory_options::follow_directory_symlink | fs::directory_options::skip_permission_denied;
+  for (const auto& entry : fs::recursive_directory_iterator(folder, options))
+    if (entry.path().extension() == ".json" && entry.is_regular_file()) paths.push_back(entry.path());
+  std::sort(paths.begin(), paths.end());
+  std::vector<FoundCase> cases;
+  for (const fs::path& path : paths) {
+    const std::string name = path.lexically_relative(folder).replace_extension().string();
+    cases.push_back(classify(path.string(), name, sources));
+  }
+  return cases;
+}
+
+}  // namespace data2vec::parity
