@@ -11,7 +11,8 @@
 #include <data2vec/masking/random.hpp>
 #include <data2vec/masking/span.hpp>
 #include <data2vec/modality/vision.hpp>
-#include <data2vec/model/presets.hpp>
 #include <data2vec/objective/data2vec2.hpp>
+#include <data2vec/objective/models.hpp>
+#include <data2vec/training/recipes.hpp>
 #include <data2vec/training/trainer.hpp>
 #include <data2vec/version.hpp>

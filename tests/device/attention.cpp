@@ -195,3 +195,9 @@ TEST_CASE_TEMPLATE("a row has the same bits alone, in any batch, at any alignmen
     CHECK((pp == p));
   }
 }
+
+TEST_CASE("a sequence that does not fit is refused") {
+  Cpu cpu;
+  CHECK_THROWS_AS((device::attention<1, 1, false>(cpu, 1, 40'000, nullptr, {}, nullptr, static_cast<float*>(nullptr))),
+                  OptionError);
+}

@@ -8,6 +8,12 @@
 
 namespace data2vec::parity {
 
+/// What the reference's optimizer scales by for a tensor; 1 where it says nothing.
+inline double override_of(const Case& c, const std::string& tensor, const std::string& what) {
+  const std::string path = "optim_overrides_per_parameter." + tensor + "." + what;
+  return c.has_number(path) ? c.number(path) : 1;
+}
+
 /// Runs a case of image classification with B samples. `Model` is the encoder's pre-training type.
 template <class Model, ClassifierConfig head, int B>
 void run_finetune(const Case& c, Report& r) {
@@ -45,22 +51,22 @@ void run_finetune(const Case& c, Report& r) {
   compare(Quantity::activation, "out.features", features.data(), features.size());
   compare(Quantity::activation, "out.pooled", head.use_fc_norm ? w.normed.data : w.pooled.data, B * Net::D);
   compare(Quantity::activation, "out.logits", w.logits.data, w.logits.size);
-  compare(Quantity::loss_element, "out.loss_per_element", losses.data(), losses.size());
+  compare(Quantity::loss, "out.loss_per_element", losses.data(), losses.size());
   r.check_value(Quantity::loss, "out.loss_total", c.value("out.loss_total", 0), sums.loss);
   for (const TensorInfo& info : tensor_table<Parameters>) {
     const std::string name(info.name.view());
     if (c.has("grad." + name)) compare(Quantity::gradient, "grad." + name, gradient.data() + info.offset, info.size);
     r.check_value(Quantity::loss, "lr_scale of " + name,
-                  c.number_or("optim_overrides_per_parameter/" + name + "/lr_scale", 1),
+                  override_of(c, name, "lr_scale"),
                   layer_lr_scale<Model>(name, c.number("layer_decay")));
-    const bool exempt = c.number_or("optim_overrides_per_parameter/" + name + "/weight_decay_scale", 1) == 0;
+    const bool exempt = override_of(c, name, "weight_decay_scale") == 0;
     if (info.trained) r.expect(exempt == info.exempt_from_decay(), "weight-decay exemption of " + name);
   }
   // Evaluation uses hard labels without smoothing.
   Buffer<float> evaluated(B);
   const ClassificationSums eval = Net::loss(cpu, B, w.logits.data, {.hard = c.i32("in.labels").data()}, 0,
                                             evaluated.data(), static_cast<float*>(nullptr));
-  compare(Quantity::loss_element, "out.eval_loss_per_example", evaluated.data(), evaluated.size());
+  compare(Quantity::loss, "out.eval_loss_per_example", evaluated.data(), evaluated.size());
   r.check_value(Quantity::exact, "out.eval_correct", c.value("out.eval_correct", 0), eval.correct);
 }
 

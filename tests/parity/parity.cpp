@@ -7,6 +7,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <mutex>
+#include <sstream>
 #include <string>
 #include <thread>
 #include <vector>
@@ -112,12 +113,12 @@ CaseResult run_generated(const FoundCase& c, const ProgramCache& cache) {
 std::vector<CaseResult> run_table(const FoundCase& c) {
   try {
     const Case content(c.path);
-    switch (c.kind) {
-      case CaseKind::schedules: return check_schedules(content);
-      case CaseKind::mask_statistics: return check_mask_statistics(content);
-      case CaseKind::standalone: return check_standalone(content);
-      default: return check_state_dicts(content);
-    }
+    auto results = c.kind == CaseKind::schedules         ? check_schedules(content)
+                   : c.kind == CaseKind::mask_statistics ? check_mask_statistics(content)
+                   : c.kind == CaseKind::standalone      ? check_standalone(content)
+                                                         : check_state_dicts(content);
+    for (CaseResult& result : results) result.name = c.name + result.name.substr(content.name().size());
+    return results;
   } catch (const std::exception& error) {
     return {{c.name, CaseResult::Status::failed, "", {error.what()}}};
   }
@@ -164,7 +165,11 @@ class Printer {
     std::printf("%s %s%s%s\n", ok ? "PASS" : skip ? "SKIP" : "FAIL", result.name.c_str(),
                 result.summary.empty() ? "" : ": ", result.summary.c_str());
     if (ok || skip) return;
-    for (const std::string& line : result.details) std::printf("    %s\n", line.c_str());
+    for (const std::string& text : result.details) {
+      std::istringstream lines(text);
+      for (std::string line; std::getline(lines, line);)
+        std::printf("    %s\n", line.c_str() + std::min(line.size(), line.find_first_not_of(' ')));
+    }
   }
 
   const std::vector<FoundCase>& cases_;

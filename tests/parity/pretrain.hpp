@@ -133,12 +133,12 @@ class PretrainCase {
       observed(name, i, {values, count});
     });
     scalar(Quantity::loss, "out.loss_total", result.sums.total());
-    scalar(Quantity::loss, "out.loss_" + std::string(M::name) + "_regression", result.sums.regression);
-    if (Branch::has_cls) scalar(Quantity::loss, "out.loss_cls", result.sums.cls * result.sums.sample_size);
-    if (Branch::has_recon) scalar(Quantity::loss, "out.loss_recon", result.sums.recon);
+    losses(result.sums);
     scalar(Quantity::exact, "out.sample_size", result.sums.sample_size);
     scalar(Quantity::variance, "out.pred_var", result.pred_var);
     scalar(Quantity::variance, "out.target_var", result.target_var);
+    known_names("params.");
+    known_names("grad.");
     model_.compare(case_, report_, Quantity::gradient, "grad.", model_.gradient, "");
     scalar(Quantity::trajectory, "out.grad_norm", result.norm);
     const double lr = case_.number("optimizer.lr");
@@ -151,6 +151,26 @@ class PretrainCase {
     std::swap(intended, model_);
     update(lr, 1, result.norm, 1, DecayScope::matrices);
     model_.compare(case_, report_, Quantity::parameter, "after1_no_decay.", model_.weights, "");
+  }
+
+  /// Every tensor of the case under `prefix` is one of the model's.
+  void known_names(const std::string& prefix) {
+    const auto& table = tensor_table<typename CaseModel<Model>::Parameters>;
+    for (const std::string& name : case_.names(prefix))
+      report_.expect(std::any_of(table.begin(), table.end(),
+                                 [&](const TensorInfo& info) { return prefix + std::string(info.name.view()) == name; }),
+                     name + ": the model has no such tensor");
+  }
+
+  /// Every loss term of the case, by name: one that the model does not know fails.
+  void losses(const LossSums& sums) {
+    for (const std::string& name : case_.names("out.loss_")) {
+      if (name == "out.loss_total") continue;
+      const bool regression = name == "out.loss_" + std::string(M::name) + "_regression";
+      const bool cls = Branch::has_cls && name == "out.loss_cls", recon = Branch::has_recon && name == "out.loss_recon";
+      report_.expect(regression || cls || recon, name + ": the model has no such term");
+      scalar(Quantity::loss, name, regression ? sums.regression : cls ? sums.cls * sums.sample_size : sums.recon);
+    }
   }
 
   void trajectory() {

@@ -26,11 +26,11 @@ void check_start(const Case& c, Report& r, const std::string& path, std::string_
   for (std::size_t i = 0; i < count; ++i) squares += std::pow(static_cast<double>(values[i]) - mean, 2);
   const double deviation = std::sqrt(squares / std::max(1.0, n - 1));
   const auto [low, high] = std::minmax_element(values, values + count);
-  const double s = c.number(path + ".init_std"), root2 = std::sqrt(2.0);
+  const double s = c.number(path + "/init_std"), root2 = std::sqrt(2.0);
   const double of_mean = 5 * root2 * s / std::sqrt(n), of_deviation = 5 * s / std::sqrt(n);
   const double of_extremes = 15 * s / std::sqrt(2 * std::log(std::max(n, 2.0)));
   const auto near = [&](const char* what, double found, double allowed) {
-    const double expected = c.number(path + "." + what), rounding = 1e-4 * std::fabs(expected) + 1e-9;
+    const double expected = c.number(path + "/" + what), rounding = 1e-4 * std::fabs(expected) + 1e-9;
     r.expect(std::fabs(found - expected) <= allowed + rounding,
              std::string(name) + " " + what + ": expected " + std::to_string(expected) + " within " +
                  std::to_string(allowed + rounding) + ", found " + std::to_string(found));
@@ -64,12 +64,12 @@ void check_model(const Case& c, Report& r, const std::string& preset) {
     r.expect(it != ours.end(), name + ": a tensor that the model lacks");
     if (it == ours.end()) continue;
     const TensorInfo& info = *it->second;
-    const std::string path = preset + ".tensors." + name;
+    const std::string path = preset + "/tensors/" + name;
     const std::vector<double> shape(info.shape.begin(), info.shape.begin() + info.rank);
-    r.check(Quantity::exact, name + " shape", c.numbers(path + ".shape"), shape);
-    r.check_value(Quantity::exact, name + " trained", c.number(path + ".trained"), info.trained);
-    r.check_value(Quantity::exact, name + " in_teacher", c.number(path + ".in_teacher"), Model::in_teacher(name));
-    if (!c.has_number(path + ".init_std")) continue;
+    r.check(Quantity::exact, name + " shape", c.numbers(path + "/shape"), shape);
+    r.check_value(Quantity::exact, name + " trained", c.number(path + "/trained"), info.trained);
+    r.check_value(Quantity::exact, name + " in_teacher", c.number(path + "/in_teacher"), Model::in_teacher(name));
+    if (!c.has_number(path + "/init_std")) continue;
     if (start.empty()) {
       start.resize(buffer_size<Parameters>);
       Model::initialise(start.data(), 1);

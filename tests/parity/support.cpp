@@ -21,15 +21,13 @@ struct Case::Content {
   nlohmann::json json;
   std::optional<SafetensorsFile> tensors;  // none: the JSON has no twin
 
-  const nlohmann::json* find(std::string_view dotted) const {
+  const nlohmann::json* find(std::string_view rest) const {
     const nlohmann::json* at = &json;
-    while (!dotted.empty()) {
-      auto dot = std::min(dotted.find('.'), dotted.size());
-      if (at->is_object())  // keys may hold dots: the shortest one that is there
-        while (dot < dotted.size() && !at->contains(std::string(dotted.substr(0, dot))))
-          dot = std::min(dotted.find('.', dot + 1), dotted.size());
-      const std::string key(dotted.substr(0, dot));
-      dotted.remove_prefix(std::min(dot + 1, dotted.size()));
+    const char separator = rest.find('/') == rest.npos ? '.' : '/';
+    while (!rest.empty()) {
+      const auto end = std::min(rest.find(separator), rest.size());
+      const std::string key(rest.substr(0, end));
+      rest.remove_prefix(std::min(end + 1, rest.size()));
       if (at->is_object() && at->contains(key)) {
         at = &(*at)[key];
       } else if (at->is_array() && !key.empty() && key.find_first_not_of("0123456789") == key.npos &&
@@ -42,9 +40,9 @@ struct Case::Content {
     return at;
   }
 
-  const nlohmann::json& at(std::string_view dotted) const {
-    if (const auto* value = find(dotted)) return *value;
-    throw FileError(path, "expected a value '" + std::string(dotted) + "', found none");
+  const nlohmann::json& at(std::string_view where) const {
+    if (const auto* value = find(where)) return *value;
+    throw FileError(path, "expected a value '" + std::string(where) + "', found none");
   }
 
   const Tensor& tensor(std::string_view tensor_name) const {
@@ -84,6 +82,10 @@ bool Case::has_number(std::string_view path) const {
   return value && (value->is_number() || value->is_boolean());
 }
 
+double Case::number_or(std::string_view path, double fallback) const {
+  return content_->find(path) ? number(path) : fallback;
+}
+
 std::string Case::text(std::string_view path) const {
   const auto& value = content_->at(path);
   if (!value.is_string())
@@ -94,7 +96,7 @@ std::string Case::text(std::string_view path) const {
 std::vector<double> Case::numbers(std::string_view path) const {
   std::vector<double> values;
   for (std::size_t i = 0; i < size(path); ++i)
-    values.push_back(number(std::string(path) + "." + std::to_string(i)));
+    values.push_back(number(std::string(path) + (path.find('/') == path.npos ? "." : "/") + std::to_string(i)));
   return values;
 }
 

@@ -25,6 +25,15 @@ struct StepFlops {
 
 namespace detail {
 
+/// Elements of the tensors of P whose names fulfil `condition`.
+template <class P, class F>
+constexpr std::size_t elements_where(F&& condition) {
+  std::size_t elements = 0;
+  for (const TensorInfo& info : tensor_table<P>)
+    if (condition(info.name.view())) elements += info.size;
+  return elements;
+}
+
 template <Config C, class... Br>
 struct Data2Vec2Model {
   static constexpr Config config = C;
@@ -88,8 +97,9 @@ struct Data2Vec2Model {
 
   /// Elements of the tensors that are not a decoder's, and of those that the teacher owns.
   static constexpr std::size_t encoder_parameter_count =
-      elements_where([](std::string_view name) { return !in_decoder(name); });
-  static constexpr std::size_t teacher_parameter_count = elements_where([](std::string_view name) { return in_teacher(name); });
+      elements_where<Parameters<float>>([](std::string_view name) { return !in_decoder(name); });
+  static constexpr std::size_t teacher_parameter_count =
+      elements_where<Parameters<float>>([](std::string_view name) { return in_teacher(name); });
 
   /// Floating-point operations of one training step per sample of branch `i`. The backward of a product costs two; parts
   /// whose input needs no gradient say what theirs costs by `backward_flops_per_sample` or `backward_flops_per_row`.
@@ -129,13 +139,6 @@ struct Data2Vec2Model {
   }
 
  private:
-  template <class F>
-  static constexpr std::size_t elements_where(F&& f) {
-    std::size_t elements = 0;
-    for (const TensorInfo& info : tensor_table<Parameters<float>>)
-      if (f(info.name.view())) elements += info.size;
-    return elements;
-  }
   template <class Branch>
   static constexpr bool belongs_to(std::string_view name, std::string_view part) {
     const std::string_view prefix = "modality_encoders.";

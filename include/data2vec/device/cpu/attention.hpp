@@ -5,7 +5,9 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <string>
 
+#include <data2vec/core/error.hpp>
 #include <data2vec/device/attention.hpp>
 #include <data2vec/device/cpu/dropout.hpp>
 #include <data2vec/device/cpu/math.hpp>
@@ -18,14 +20,15 @@ struct kernel::Attention<BasicCpu<Isa>> {
   using Cpu = BasicCpu<Isa>;
   using Index = std::ptrdiff_t;
 
-  /// The longest sequence: one query's logits fit into the scratch.
+  /// The longest sequence: the logits of one query fill the scratch of 128 KiB.
   template <class T>
-  static constexpr int longest = static_cast<int>(65536 / sizeof(T));
+  static constexpr int longest = static_cast<int>(131072 / sizeof(T));
 
   template <int H, int Dh, bool with_dropout, class T>
   static void forward(Cpu&, int rows, int sequence, const T* qkv, const AttentionExtras<T>& extras, T* probabilities,
                       T* out) {
-    alignas(64) T scratch[scratch_size<T>];
+    check_length<T>(sequence);
+    alignas(64) T scratch[longest<T>];
     const int S = sequence, pad = padded<T>(S), block = query_block<T>(pad);
     constexpr Index step = 3 * H * Dh;
     for (int row = 0; row < rows; ++row)
@@ -56,7 +59,8 @@ struct kernel::Attention<BasicCpu<Isa>> {
   static void backward(Cpu&, int rows, int sequence, const T* dout, const T* qkv, const T* probabilities,
                        const AttentionExtras<T>& extras, T* dqkv, T* dbias) {
     using P = detail::Product<T, Isa>;
-    alignas(64) T scratch[scratch_size<T>];
+    check_length<T>(sequence);
+    alignas(64) T scratch[longest<T>];
     const int S = sequence, pad = padded<T>(S), block = query_block<T>(pad);
     constexpr Index step = 3 * H * Dh, out_step = H * Dh;
     for (int row = 0; row < rows; ++row)
@@ -97,14 +101,18 @@ struct kernel::Attention<BasicCpu<Isa>> {
 
  private:
   template <class T>
-  static constexpr std::size_t scratch_size = 131072 / sizeof(T);
+  static void check_length(int sequence) {
+    if (sequence > longest<T>)
+      throw OptionError("attention: expected a sequence of at most " + std::to_string(longest<T>) + ", found " +
+                        std::to_string(sequence));
+  }
   template <class T>
   static constexpr int padded(int n) {
     return (n + Lanes<T, Isa>::size - 1) / Lanes<T, Isa>::size * Lanes<T, Isa>::size;
   }
   template <class T>
   static constexpr int query_block(int pad) {
-    return std::max(1, static_cast<int>(scratch_size<T>) / std::max(pad, 1));
+    return std::max(1, longest<T> / std::max(pad, 1));
   }
 
   // Dropout of the probabilities of one query: element (head, query, key) of the stream of the row.

@@ -69,7 +69,8 @@ struct VectorRandom {
     return {reinterpret_cast<Words>((even & low) | (odd << 32)), reinterpret_cast<Words>((even >> 32) | (odd & ~low))};
   }
 
-  // Products of the words of even index (on machines that store low words first).
+  // Products of the words of even index (low words come first). Written as a multiplication of 64-bit words, compilers
+  // miss that the upper halves are zero.
   [[gnu::always_inline]] static inline Wide multiply_even(Words a, Words b) {
     [[maybe_unused]] const auto x = reinterpret_cast<Vec<int, Isa>>(a), y = reinterpret_cast<Vec<int, Isa>>(b);
 #if defined(__AVX512F__) && defined(__clang__)

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// The run-time settings that the published vision models were trained with.
+#pragma once
+
+#include <data2vec/objective/models.hpp>
+#include <data2vec/training/options.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail {
+/// The run-time settings that all published vision models share.
+template <class Model>
+TrainerOptions vision_recipe(double lr, std::int64_t max_update, const EmaConfig& ema) {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = CosineSchedule{.lr = lr, .warmup_updates = 50'040, .max_update = max_update};
+  options.optimizer = {.adam_betas = {0.9, 0.95}, .adam_eps = 1e-8, .weight_decay = 0.05, .clip_norm = 4,
+                       .decay_scope = DecayScope::all};
+  options.ema = ema;
+  return options;
+}
+}  // namespace detail
+
+/// The published recipes: learning rate, schedule, optimizer, teacher. Weight decay acts on all parameters, as the
+/// published code runs; set `optimizer.decay_scope` to `matrices` for what it means to do. The published batches are
+/// 256 (base), 128 (large), 128 (huge) and 256 (huge14) images.
+inline TrainerOptions vision_base_recipe() {
+  return detail::vision_recipe<VisionBase>(1e-3, 375'300, {0.9998, 0.99999, 100'000});
+}
+inline TrainerOptions vision_large_recipe() {
+  return detail::vision_recipe<VisionLarge>(4e-4, 375'300, {0.9998, 0.99999, 150'000});
+}
+inline TrainerOptions vision_huge_recipe() {
+  return detail::vision_recipe<VisionHuge>(4e-4, 375'300, {0.9998, 0.99995, 150'000});
+}
+inline TrainerOptions vision_huge14_recipe() {
+  return detail::vision_recipe<VisionHuge14>(4e-4, 500'000, {0.9998, 1, 300'000});
+}
+
+}  // namespace data2vec::inline v0
