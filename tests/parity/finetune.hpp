@@ -15,8 +15,9 @@ inline double override_of(const Case& c, const std::string& tensor, const std::s
 }
 
 /// Runs a case of image classification with B samples. `Model` is the encoder's pre-training type.
-template <class Model, ClassifierConfig head, int B>
+template <class Model, int num_classes, Pooling pooling, bool use_fc_norm, bool soft, int B>
 void run_finetune(const Case& c, Report& r) {
+  constexpr ClassifierConfig head{.num_classes = num_classes, .prediction_mode = pooling, .use_fc_norm = use_fc_norm};
   using Net = Classifier<Model, head>;
   using Parameters = typename Net::template Parameters<float>;
   constexpr std::size_t size = buffer_size<Parameters>;
@@ -31,7 +32,6 @@ void run_finetune(const Case& c, Report& r) {
   const auto index = bind<typename Net::template Index<B>>(indices.data());
   const auto p = bind<typename Net::template Parameters<const float>>(static_cast<const float*>(weights.data()));
   const View<const float, B, Net::M::sample_size> samples{c.f32("in.source", B * Net::M::sample_size).data()};
-  const bool soft = c.has("in.soft_labels");
   typename Net::template Labels<float> labels{.hard = c.i32("in.labels").data(),
                                               .soft = soft ? c.f32("in.soft_labels", B * Net::classes).data() : nullptr,
                                               .smoothing = c.number("label_smoothing")};

@@ -16,8 +16,8 @@ struct Classify;
 
 /// How tokens become one vector.
 enum class Pooling {
-  mean,         ///< mean over the tokens
-  cls,          ///< the first token
+  mean_pooling, ///< mean over the tokens
+  cls_token,    ///< the first token
   lin_softmax,  ///< the reference's soft maximum over tokens of each channel's log-odds
 };
 

@@ -51,7 +51,7 @@ struct Features {
   /// Mean over the tokens, extra tokens left out: (B, D).
   template <Device Dev, class T>
   static void mean_pool(Dev& d, View<const T, B, S, D> features, T* pooled) {
-    device::pool<Pooling::mean, D>(d, B, S, E, features.data, pooled);
+    device::pool<Pooling::mean_pooling, D>(d, B, S, E, features.data, pooled);
   }
 };
 

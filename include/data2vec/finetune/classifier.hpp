@@ -12,7 +12,7 @@ namespace data2vec::inline v0 {
 
 struct ClassifierConfig {
   int num_classes = 1000;
-  Pooling prediction_mode = Pooling::mean;
+  Pooling prediction_mode = Pooling::mean_pooling;
   bool use_fc_norm = true;   ///< a norm (epsilon 1e-6) between pooling and head
   bool drop_path = false;    ///< stochastic depth exists; its rates come with the pass
 };
@@ -24,10 +24,10 @@ struct Classifier {
   using M = typename Model::First::M;
   using Enc = Encoder<config, M, H.drop_path>;
   static constexpr int D = Enc::D, E = Enc::E, T_ = Enc::T_, S = E + T_, classes = H.num_classes;
-  static constexpr int first_token = H.prediction_mode == Pooling::cls ? 0 : E;  // pooling leaves extra tokens out
+  static constexpr int first_token = H.prediction_mode == Pooling::cls_token ? 0 : E;  // pooling leaves extra tokens out
   static_assert(check::AtLeast<classes, 2>, "data2vec: ClassifierConfig::num_classes must be at least 2");
-  static_assert(H.prediction_mode != Pooling::cls || check::AtLeast<E, 1>,
-                "data2vec: Pooling::cls needs ModalityConfig::num_extra_tokens of at least 1");
+  static_assert(H.prediction_mode != Pooling::cls_token || check::AtLeast<E, 1>,
+                "data2vec: Pooling::cls_token needs ModalityConfig::num_extra_tokens of at least 1");
   using Head = Linear<D, classes, LinearInit::truncated_normal>;
   using FcNorm = LayerNorm<D, true>;
 

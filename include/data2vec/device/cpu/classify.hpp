@@ -21,10 +21,10 @@ struct kernel::Classify<BasicCpu<Isa>> {
     for (int row = 0; row < rows; ++row, x += static_cast<std::ptrdiff_t>(tokens) * C)
       for (int c = 0; c < C; ++c) {
         double value = 0;
-        if constexpr (P == Pooling::mean) {
+        if constexpr (P == Pooling::mean_pooling) {
           for (int t = first; t < tokens; ++t) value += static_cast<double>(x[t * C + c]);
           value /= tokens - first;
-        } else if constexpr (P == Pooling::cls) {
+        } else if constexpr (P == Pooling::cls_token) {
           value = static_cast<double>(x[c]);
         } else {
           const double z = soft_maximum<C>(tokens, first, x + c).value;
@@ -41,9 +41,9 @@ struct kernel::Classify<BasicCpu<Isa>> {
     for (int row = 0; row < rows; ++row) {
       for (int c = 0; c < C; ++c) {
         const auto dy = static_cast<double>(*dpooled++);
-        if constexpr (P == Pooling::mean) {
+        if constexpr (P == Pooling::mean_pooling) {
           for (int t = first; t < tokens; ++t) dx[t * C + c] = static_cast<T>(dy / (tokens - first));
-        } else if constexpr (P == Pooling::cls) {
+        } else if constexpr (P == Pooling::cls_token) {
           dx[c] = static_cast<T>(dy);
         } else {
           const auto [z, twice, once, capped] = soft_maximum<C>(tokens, first, x + c);

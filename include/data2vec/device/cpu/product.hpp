@@ -74,6 +74,12 @@ struct Product {
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) sum[r][v] = V{};
+    if (add) {
+#pragma GCC unroll 16
+      for (int r = 0; r < R; ++r)
+#pragma GCC unroll 4
+        for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * stride + v * width, 1);
+    }
     const T* x = a.data;
     for (int p = 0; p < k; ++p, x += a.column, packed += Vectors * width) {
       V b[Vectors];
