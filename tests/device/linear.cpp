@@ -66,14 +66,14 @@ void check_all(int rows) {
 
 TEST_CASE_TEMPLATE("products agree with double", T, float, double) {
   check_all<isa::Native, 45, 70, T>(37);
-  check_all<isa::Native, 300, 33, T>(13);  // more than one block of terms
+  check_all<isa::Native, 500, 33, T>(13);  // more than one block of terms
   check_all<isa::Native, 1, 1, T>(1);
   check_all<isa::Native, 7, 3, T>(600);    // more than one block of rows, and of terms of the weight gradient
   check_all<isa::Portable, 45, 70, T>(37);
 }
 
 TEST_CASE_TEMPLATE("a row has the same bits alone, in any batch, at any alignment", T, float, double) {
-  constexpr int In = 270, Out = 50, rows = 43;
+  constexpr int In = 450, Out = 50, rows = 43;
   Cpu cpu;
   const auto x = numbers<T>(rows * In, 1), w = numbers<T>(Out * In, 2), b = numbers<T>(Out, 3);
   std::vector<T> all(rows * Out), one(Out);

@@ -296,9 +296,11 @@ TEST_CASE("step: smooth L1 and reconstruction from their formulas") {
 
 TEST_CASE("step: local_grad_mult scales what reaches the local encoder, zero stops it") {
   const auto local_gradient = []<int percent>() {
-    constexpr ModalityConfig m{.num_extra_tokens = 1, .ema_local_encoder = true, .local_grad_mult = percent / 100.0};
-    using Br = Branch<Vision<images(m)>, Published::Masking, Published::Decoder>;
-    return look<StepLayer<published, Br>>().gradient;
+    constexpr ModalityConfig m{.ema_local_encoder = true, .local_grad_mult = percent / 100.0};
+    using Br = Branch<Vision<images(m)>, Bare::Masking,
+                      Conv2dDecoder<DecoderConfig{.decoder_dim = 4, .decoder_groups = 1, .decoder_kernel = 3,
+                                                  .decoder_layers = 1, .input_dropout = 0}>>;
+    return look<StepLayer<bare, Br>>().gradient;
   };
   const auto whole = local_gradient.template operator()<100>(), half = local_gradient.template operator()<50>();
   const auto none = local_gradient.template operator()<0>();

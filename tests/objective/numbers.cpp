@@ -1,17 +1,17 @@
 // SPDX-License-Identifier: MIT
-// What a model's type says of itself, against independent counts: parameters, operations of a step, workspace.
+// What a model's type says of itself, against independent counts: parameters, operations of a step.
 #include <doctest/doctest.h>
 
-#include <cstring>
-#include <limits>
 #include <memory>
 #include <vector>
 
 #include <data2vec/data2vec.hpp>
 
 #include "counting.hpp"
+#include "small_models.hpp"
 
 using namespace data2vec;
+using namespace small_models;
 
 namespace {
 
@@ -46,44 +46,6 @@ void check_parameters(const Counts& expected) {
   CHECK(buffer_size<typename Model::template Parameters<float>> == (end + 15) / 16 * 16);
 }
 
-// ---- small models ----------------------------------------------------------------------------------------------------
-
-constexpr Config small{.embed_dim = 24, .depth = 3, .num_heads = 2, .average_top_k_layers = 2, .clone_batch = 3};
-constexpr VisionConfig image{.input_size = {8, 12}, .patch_size = 2, .in_chans = 2, .modality = {.num_extra_tokens = 2}};
-constexpr MaskConfig masks{.mask_prob = 0.6};
-constexpr DecoderConfig decoder{.decoder_dim = 16, .decoder_groups = 4, .decoder_kernel = 3, .decoder_layers = 3,
-                                .input_dropout = 0};
-
-template <class T, class F>
-constexpr T with(T value, F change) {
-  change(value);
-  return value;
-}
-
-template <VisionConfig I, class Dec>
-using SmallBranch = Branch<Vision<I>, RandomMask<Vision<I>::grid.size(), masks>, Dec>;
-
-constexpr Config with_cls = with(small, [](auto& c) { c.cls_loss = 0.5; });
-constexpr Config with_recon = with(small, [](auto& c) { c.recon_loss = 1; c.embed_dim = 8; });
-constexpr Config encoder_only = with(small, [](auto& c) { c.ema_encoder_only = true; });
-constexpr Config pre_norm = with(small, [](auto& c) { c.layer_norm_first = true; });
-constexpr VisionConfig prenet = with(image, [](auto& i) { i.modality.prenet_depth = 2; i.modality.ema_local_encoder = true; });
-constexpr VisionConfig no_extra = with(image, [](auto& i) { i.modality.num_extra_tokens = 0; });
-constexpr VisionConfig frozen = with(image, [](auto& i) { i.modality.local_grad_mult = 0; });
-constexpr VisionConfig projected = with(image, [](auto& i) { i.embed_dim = 20; i.modality.ema_local_encoder = true; });
-
-struct Plain : Data2Vec2<small, SmallBranch<image, Conv2dDecoder<decoder>>> {};
-struct Cls : Data2Vec2<with_cls, SmallBranch<prenet, Conv2dDecoder<decoder>>> {};
-struct NoExtra : Data2Vec2<small, SmallBranch<no_extra, LinearDecoder<decoder>>> {};
-struct Recon : Data2Vec2<with_recon, SmallBranch<image, Conv2dDecoder<decoder>>> {};
-struct EncoderOnly : Data2Vec2<encoder_only, SmallBranch<prenet, Conv2dDecoder<decoder>>> {};
-struct PreNorm : Data2Vec2<pre_norm, SmallBranch<image, TransformerDecoder<decoder>>> {};
-struct Frozen : Data2Vec2<small, SmallBranch<frozen, Conv2dDecoder<decoder>>> {};
-struct Projected : Data2Vec2<small, SmallBranch<projected, Conv2dDecoder<decoder>>> {};
-struct ProjectedFrozen
-    : Data2Vec2<small, SmallBranch<with(projected, [](auto& i) { i.modality.local_grad_mult = 0; }), Conv2dDecoder<decoder>>> {};
-struct Cross : Data2Vec2<small, SmallBranch<image, CrossAttentionDecoder<decoder>>> {};
-
 // ---- operations ------------------------------------------------------------------------------------------------------
 
 /// Runs a step of B samples on the counting device; the arrays are never read or written.
@@ -114,56 +76,6 @@ double counted_flops() {
 template <class Model>
 void check_flops() {
   CHECK(counted_flops<Model>() == Model::template flops_per_sample<0>);  // whole numbers below 2^53: exact in double
-}
-
-// ---- workspace -------------------------------------------------------------------------------------------------------
-
-/// Steps of B samples in a workspace between two guards. All weights and samples are finite, the workspace starts as
-/// NaN: what is read before it is written shows up in the gradients.
-template <class Model, int B>
-void check_workspace() {
-  using Br = typename Model::First;
-  using Parameters = typename Model::template Parameters<float>;
-  using Indices = typename Br::template Indices<B>;
-  using Workspace = typename Br::template Workspace<float, B>;
-  constexpr std::size_t size = Model::template workspace_size<B>, guard = 64;
-  const float nan = std::numeric_limits<float>::quiet_NaN();
-  Buffer<float> weights(buffer_size<Parameters>), gradient(buffer_size<Parameters>), memory(size + 2 * guard);
-  Buffer<int> indices(buffer_size<Indices>);
-  std::fill(memory.begin(), memory.end(), nan);
-  std::vector<unsigned char> pattern(guard * sizeof(float));
-  for (std::size_t i = 0; i < pattern.size(); ++i) pattern[i] = static_cast<unsigned char>(i * 37 + 11);
-  std::memcpy(memory.data(), pattern.data(), pattern.size());
-  std::memcpy(memory.data() + guard + size, pattern.data(), pattern.size());
-  Model::initialise(weights.data(), 3);
-  std::vector<float> samples(B * Br::M::sample_size);
-  for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = static_cast<float>(i % 13) / 6 - 1;
-  std::vector<std::uint32_t> ids(B);
-  for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::uint32_t>(i);
-  std::vector<double> moments(4 * Br::D);
-  Cpu device;
-  const Pass<Cpu, true> pass{device, {1, 0, ids.data(), Br::masks}, {}};
-  const auto index = bind<Indices>(indices.data());
-  Br::template draw_masks<B>(pass.draws, index);
-  const auto student = Model::template weights<0>(
-      bind<typename Model::template Parameters<const float>>(static_cast<const float*>(weights.data())));
-  const View<const float, B, Br::M::sample_size> input{samples.data()};
-  const auto loss = Br::step(pass, student, student, Model::template weights<0>(bind<Parameters>(gradient.data())), input,
-                             input, static_cast<const float*>(nullptr), 0.01, {1, 1, 1}, B * Br::masks * Br::R,
-                             bind<Workspace>(memory.data() + guard), index, moments.data());
-  CHECK(is_finite(loss.total()));
-  bool finite = true;
-  for (const float g : gradient) finite = finite && is_finite(g);
-  CHECK(finite);
-  CHECK(std::memcmp(memory.data(), pattern.data(), pattern.size()) == 0);
-  CHECK(std::memcmp(memory.data() + guard + size, pattern.data(), pattern.size()) == 0);
-  // The tensors at the end of the block are in use.
-  const auto last = [](const auto& view) { return is_finite(view.data[view.size - 1]); };
-  const auto student_memory =
-      bind<Workspace>(memory.data() + guard).passes.template as<typename Br::template StudentMemory<float, B>>();
-  CHECK(last(student_memory.dencoded));
-  if (Br::has_cls) CHECK(last(student_memory.dcls));
-  if (Br::has_recon) CHECK(last(student_memory.dpixels));
 }
 
 }  // namespace
@@ -236,14 +148,4 @@ TEST_CASE("operations of a step by part, VisionBase against the formulas written
   CHECK(f.decoder == 3 * 16 * (6 * 2.0 * 196 * 768 * 48 * 9 + 2.0 * 157 * 768 * 768));
   CHECK(f.total() == VisionBase::flops_per_sample<0>);
   CHECK(B::V == 39);
-}
-
-TEST_CASE("a step uses its workspace, nothing around it, and nothing in it that it has not written") {
-  check_workspace<Plain, 1>();
-  check_workspace<Cls, 3>();
-  check_workspace<Recon, 2>();
-  check_workspace<EncoderOnly, 2>();
-  check_workspace<PreNorm, 2>();
-  check_workspace<Projected, 2>();
-  check_workspace<Cross, 2>();
 }

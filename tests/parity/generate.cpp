@@ -266,17 +266,17 @@ std::string pretrain_source(const Json& json, const CaseShapes& shapes) {
 std::string finetune_source(const Json& json, const CaseShapes& shapes) {
   const std::string model = model_text(json, shapes);
   const std::string mode = json.value("prediction_mode", "");
-  const char* pooling = mode == "MEAN_POOLING" ? "mean" : mode == "CLS_TOKEN" ? "cls" :
+  const char* pooling = mode == "MEAN_POOLING" ? "mean_pooling" : mode == "CLS_TOKEN" ? "cls_token" :
                         mode == "LIN_SOFTMAX" ? "lin_softmax" : nullptr;
   if (!pooling)
     unsupported("prediction_mode", "MEAN_POOLING, CLS_TOKEN or LIN_SOFTMAX", json.value("prediction_mode", Json()));
+  const auto text = [&](const char* key) { return std::string(flag(json, key) ? "true" : "false"); };
   const int classes = integer_of("num_classes", json.value("num_classes", Json()));
   // Fine-tuning hides nothing; the type of a model needs a policy all the same.
   const std::string masking = "data2vec::parity::GivenMask<Modality::tokens, 1, Modality::tokens - 1>";
   return program("finetune.hpp", model, masking,
-                 "run_finetune<Model, data2vec::ClassifierConfig{.num_classes = " + std::to_string(classes) +
-                     ", .prediction_mode = data2vec::Pooling::" + pooling + ", .use_fc_norm = " +
-                     (flag(json, "use_fc_norm") ? "true" : "false") + "}, " + std::to_string(shapes.batch) + ">");
+                 "run_finetune<Model, " + std::to_string(classes) + ", data2vec::Pooling::" + pooling + ", " +
+                     text("use_fc_norm") + ", " + text("soft_labels") + ", " + std::to_string(shapes.batch) + ">");
 }
 
 }  // namespace data2vec::parity

@@ -26,6 +26,22 @@ struct BlockConfig {
   bool drop_path = false;
 };
 
+/// Dead between calls; one serves all blocks of these widths, whatever their dropouts. After a block's `forward`, `branch`
+/// holds the MLP's output.
+template <class T, int N, int S, int dim, int mlp_dim>
+struct BlockScratch {
+  View<T, N, S, dim> branch, dropped, mixed;
+  View<T, N, S, mlp_dim> hidden;
+  View<T, N, S, 3 * dim> qkv;
+  static constexpr void visit(auto&& f, auto&... s) {
+    f("branch", s.branch...);
+    f("dropped", s.dropped...);
+    f("mixed", s.mixed...);
+    f("hidden", s.hidden...);
+    f("qkv", s.qkv...);
+  }
+};
+
 template <BlockConfig C>
 struct Block {
   static constexpr int dim = C.dim;
@@ -70,20 +86,8 @@ struct Block {
     }
   };
 
-  /// Dead between calls; one serves all blocks of a stack. After `forward`, `branch` holds the MLP's output.
   template <class T, int N, int S>
-  struct Scratch {
-    View<T, N, S, dim> branch, dropped, mixed;
-    View<T, N, S, C.mlp_dim> hidden;
-    View<T, N, S, 3 * dim> qkv;
-    static constexpr void visit(auto&& f, auto&... s) {
-      f("branch", s.branch...);
-      f("dropped", s.dropped...);
-      f("mixed", s.mixed...);
-      f("hidden", s.hidden...);
-      f("qkv", s.qkv...);
-    }
-  };
+  using Scratch = BlockScratch<T, N, S, dim, C.mlp_dim>;
 
   static constexpr double flops(int sequence) { return Attention::flops(sequence) + Mlp::flops(sequence); }
 

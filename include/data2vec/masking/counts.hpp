@@ -73,6 +73,7 @@ struct FixedCountMask {
   static_assert(check::HidesSomeAndShowsSome<
                     token_count, check::MaskProbInside<C> && check::MaskDropoutInside<C> ? masked_count : 1>,
                 "data2vec: MaskConfig::mask_prob must hide at least one token and leave at least one visible");
+  static constexpr MaskConfig config = C;
   static constexpr int tokens = token_count;
   static constexpr int masked = masked_count;
   static constexpr int visible = visible_tokens(tokens, masked, C.keep_masked_pct);

@@ -28,7 +28,7 @@ struct VectorMath {
       r = L::fma(n, L::all(2.12194440e-4f), r);
       const V q = horner(r, 4.999999404e-01f, 1.666650921e-01f, 4.166852683e-02f, 8.370134979e-03f, 1.381166279e-03f);
       const V p = L::fma(r * r, q, r) + 1.0f;
-      V y = reinterpret_cast<V>(reinterpret_cast<I>(p) + (reinterpret_cast<I>(t) << 23));
+      V y = times_power(p, t);
       y = x < L::all(-87.3f) ? V{} : y;
       return x > L::all(88.3f) ? x * L::all(INFINITY) : y;
     } else {
@@ -74,9 +74,9 @@ struct VectorMath {
   /// Natural logarithm of normal positive numbers. Relative error below 1.5e-7.
   [[gnu::always_inline]] static inline V log(V x) {
     if constexpr (fast) {
-      const I bits = reinterpret_cast<I>(x), shifted = bits - 0x3F3504F3;  // mantissa in [sqrt 1/2, sqrt 2)
-      const V e = __builtin_convertvector(shifted >> 23, V);
-      const V f = reinterpret_cast<V>(bits - (shifted & ~0x7FFFFF)) - 1.0f;
+      const U bits = reinterpret_cast<U>(x), shifted = bits - 0x3F3504F3u;  // mantissa in [sqrt 1/2, sqrt 2)
+      const V e = __builtin_convertvector(reinterpret_cast<I>(shifted) >> 23, V);
+      const V f = reinterpret_cast<V>(bits - (shifted & ~0x7FFFFFu)) - 1.0f;
       const V q = horner(f, 3.333333135e-01f, -2.500082254e-01f, 2.000122666e-01f, -1.662335396e-01f, 1.420174837e-01f,
                          -1.316020042e-01f, 1.276165396e-01f, -7.634545118e-02f);
       const V square = f * f;
@@ -102,11 +102,10 @@ struct VectorMath {
       const V s = L::fma(s2 * r, s3, r);
       const V c4 = horner(s2, 4.166666791e-02f, -1.388888340e-03f, 2.479943578e-05f, -2.720329633e-07f);
       const V c = L::fma(s2, L::fma(s2, c4, L::all(-0.5f)), L::all(1.0f));
-      const I quadrant = reinterpret_cast<I>(t);
-      const I odd = (quadrant & 1) != I{};
-      const I flip_sine = (quadrant & 2) << 30, flip_cosine = ((quadrant + 1) & 2) << 30;
-      sine = reinterpret_cast<V>(reinterpret_cast<I>(odd ? c : s) ^ flip_sine);
-      cosine = reinterpret_cast<V>(reinterpret_cast<I>(odd ? s : c) ^ flip_cosine);
+      const I odd = (reinterpret_cast<I>(t) & 1) != I{};
+      const U turn = reinterpret_cast<U>(t), flip_sine = (turn & 2u) << 30, flip_cosine = ((turn + 1u) & 2u) << 30;
+      sine = reinterpret_cast<V>(reinterpret_cast<U>(odd ? c : s) ^ flip_sine);
+      cosine = reinterpret_cast<V>(reinterpret_cast<U>(odd ? s : c) ^ flip_cosine);
     } else {
       for (int i = 0; i < L::size; ++i) {
         cosine[i] = std::cos(x[i]);
@@ -117,6 +116,13 @@ struct VectorMath {
   }
 
  private:
+  using U = Vec<std::make_unsigned_t<detail::IntegerOf<T>>, Isa>;  // wraps where a result is thrown away
+
+  /// p 2^n, n being the low bits of t.
+  [[gnu::always_inline]] static inline V times_power(V p, V t) {
+    return reinterpret_cast<V>(reinterpret_cast<U>(p) + (reinterpret_cast<U>(t) << 23));
+  }
+
   /// c0 + x (c1 + x (c2 + ...)).
   template <class... C>
   [[gnu::always_inline]] static inline V horner(V x, T c0, C... rest) {
@@ -132,7 +138,7 @@ struct VectorMath {
     const V t = L::fma(x, q, L::all(magic)), r = L::fma(x, q, L::all(magic) - t);
     const V p = horner(r, 1.0f, 6.931471825e-01f, 2.402264774e-01f, 5.550329387e-02f, 9.618449956e-03f,
                        1.340017305e-03f, 1.535232732e-04f);
-    const V y = reinterpret_cast<V>(reinterpret_cast<I>(p) + (reinterpret_cast<I>(t) << 23));
+    const V y = times_power(p, t);
     return x * q < L::all(-125.0f) ? V{} : y;
   }
 };

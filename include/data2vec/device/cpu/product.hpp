@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The matrix product of all kernels: register tiles over packed panels. An element is the sum over blocks of 256 terms,
+// The matrix product of all kernels: register tiles over packed panels. An element is the sum over blocks of 384 terms,
 // each a chain of fused multiply-adds in the order of k: its bits depend neither on its place nor on the tile.
 #pragma once
 
@@ -24,7 +24,7 @@ struct Product {
   static constexpr int width = L::size;
   static constexpr int panel = 2 * width;                            // columns of a tile
   static constexpr int tall = Isa::vector_bytes == 64 ? 8 : 6;       // rows of a tile: accumulators fill the registers
-  static constexpr int depth = 256;                                  // terms of a block: fixed, part of the result
+  static constexpr int depth = 384;                                  // terms of a block: fixed, part of the result
   static constexpr int row_block = 384;                              // rows per packing of a panel: a block stays in L2
 
   /// Columns [0, n) of k rows of b as rows of `columns`, zeros behind n.
@@ -74,12 +74,6 @@ struct Product {
     for (int r = 0; r < R; ++r)
 #pragma GCC unroll 4
       for (int v = 0; v < Vectors; ++v) sum[r][v] = V{};
-    if (add) {
-#pragma GCC unroll 16
-      for (int r = 0; r < R; ++r)
-#pragma GCC unroll 4
-        for (int v = 0; v < Vectors; ++v) __builtin_prefetch(c + r * stride + v * width, 1);
-    }
     const T* x = a.data;
     for (int p = 0; p < k; ++p, x += a.column, packed += Vectors * width) {
       V b[Vectors];
@@ -130,6 +124,7 @@ struct Product {
   static void run(int m, int n, int k, Strided<T> a, Strided<T> b, const T* bias, bool add, T* c,
                   std::ptrdiff_t stride) {
     alignas(64) T packed[static_cast<std::size_t>(depth) * panel];
+    if (k == 0 && add) return;
     int p = 0;
     do {
       const int kc = std::min(depth, k - p);

@@ -127,7 +127,12 @@ struct Lanes {
       else return __builtin_ia32_vfmaddpd(a, b, c);
     }
 #endif
+#if defined(__ARM_FEATURE_FMA)
     return a * b + c;
+#else
+    const V product = a * b;  // one expression would be fused by clang where it evaluates constants
+    return product + c;
+#endif
   }
 
   [[gnu::always_inline]] static inline V sqrt(V a) {

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+// The fields of configurations by name: for checkpoints, comparisons and printing.
+#pragma once
+
+#include <data2vec/model/config.hpp>
+
+namespace data2vec::inline v0 {
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const ModalityConfig& c, F&& f) {
+  f("prenet_depth", c.prenet_depth);
+  f("prenet_layerdrop", c.prenet_layerdrop);
+  f("prenet_dropout", c.prenet_dropout);
+  f("start_drop_path_rate", c.start_drop_path_rate);
+  f("end_drop_path_rate", c.end_drop_path_rate);
+  f("num_extra_tokens", c.num_extra_tokens);
+  f("init_extra_token_zero", c.init_extra_token_zero);
+  f("mask_noise_std", c.mask_noise_std);
+  f("ema_local_encoder", c.ema_local_encoder);
+  f("local_grad_mult", c.local_grad_mult);
+  f("use_alibi_encoder", c.use_alibi_encoder);
+  f("alibi_scale", c.alibi_scale);
+  f("learned_alibi", c.learned_alibi);
+  f("alibi_max_pos", c.alibi_max_pos);
+  f("learned_alibi_scale", c.learned_alibi_scale);
+  f("learned_alibi_scale_per_head", c.learned_alibi_scale_per_head);
+  f("learned_alibi_scale_per_layer", c.learned_alibi_scale_per_layer);
+  f("alibi_dims", c.alibi_dims);
+  f("alibi_distance", static_cast<int>(c.alibi_distance));
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const Config& c, F&& f) {
+  f("embed_dim", c.embed_dim);
+  f("depth", c.depth);
+  f("num_heads", c.num_heads);
+  f("mlp_ratio", c.mlp_ratio);
+  f("norm_eps", c.norm_eps);
+  f("norm_affine", c.norm_affine);
+  f("layer_norm_first", c.layer_norm_first);
+  f("pre_norm_mlp_residual", c.pre_norm_mlp_residual);
+  f("encoder_dropout", c.encoder_dropout);
+  f("post_mlp_drop", c.post_mlp_drop);
+  f("attention_dropout", c.attention_dropout);
+  f("activation_dropout", c.activation_dropout);
+  f("dropout_input", c.dropout_input);
+  f("layerdrop", c.layerdrop);
+  f("start_drop_path_rate", c.start_drop_path_rate);
+  f("end_drop_path_rate", c.end_drop_path_rate);
+  f("average_top_k_layers", c.average_top_k_layers);
+  f("end_of_block_targets", c.end_of_block_targets);
+  f("batch_norm_target_layer", c.batch_norm_target_layer);
+  f("instance_norm_target_layer", c.instance_norm_target_layer);
+  f("layer_norm_target_layer", c.layer_norm_target_layer);
+  f("layer_norm_targets", c.layer_norm_targets);
+  f("instance_norm_targets", c.instance_norm_targets);
+  f("ema_encoder_only", c.ema_encoder_only);
+  f("clone_batch", c.clone_batch);
+  f("loss_beta", c.loss_beta);
+  f("loss_scale", c.loss_scale);
+  f("d2v_loss", c.d2v_loss);
+  f("cls_loss", c.cls_loss);
+  f("recon_loss", c.recon_loss);
+  f("mae_init", c.mae_init);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const VisionConfig& c, F&& f) {
+  f("input_size.height", c.input_size.height);
+  f("input_size.width", c.input_size.width);
+  f("patch_size.height", c.patch_size.height);
+  f("patch_size.width", c.patch_size.width);
+  f("in_chans", c.in_chans);
+  f("embed_dim", c.embed_dim);
+  f("fixed_positions", c.fixed_positions);
+  for_each_field(c.modality, f);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const DecoderConfig& c, F&& f) {
+  f("decoder_dim", c.decoder_dim);
+  f("decoder_groups", c.decoder_groups);
+  f("decoder_kernel", c.decoder_kernel);
+  f("decoder_layers", c.decoder_layers);
+  f("input_dropout", c.input_dropout);
+  f("add_positions_masked", c.add_positions_masked);
+  f("add_positions_all", c.add_positions_all);
+  f("decoder_residual", c.decoder_residual);
+  f("projection_layers", c.projection_layers);
+  f("projection_ratio", c.projection_ratio);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const MaskConfig& c, F&& f) {
+  f("mask_prob", c.mask_prob);
+  f("mask_prob_adjust", c.mask_prob_adjust);
+  f("mask_length", c.mask_length);
+  f("mask_dropout", c.mask_dropout);
+  f("keep_masked_pct", c.keep_masked_pct);
+  f("add_masks", c.add_masks);
+}
+
+}  // namespace data2vec::inline v0
