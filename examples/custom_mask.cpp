@@ -26,11 +26,11 @@ struct Stripes {
 using Images = d2v::Vision<d2v::VisionConfig{.input_size = 16, .patch_size = 4, .in_chans = 1}>;
 static_assert(d2v::MaskingPolicy<Stripes<Images::grid>>);
 
-inline constexpr d2v::Config small{.embed_dim = 32, .depth = 2, .num_heads = 4, .average_top_k_layers = 2,
+inline constexpr d2v::Config tiny{.embed_dim = 32, .depth = 2, .num_heads = 4, .average_top_k_layers = 2,
                                    .instance_norm_target_layer = true, .layer_norm_targets = true, .clone_batch = 2};
 using Decoder = d2v::Conv2dDecoder<d2v::DecoderConfig{.decoder_dim = 32, .decoder_groups = 4, .decoder_kernel = 3,
                                                       .decoder_layers = 2, .input_dropout = 0}>;
-struct Striped : d2v::Data2Vec2<small, d2v::Branch<Images, Stripes<Images::grid>, Decoder>> {};
+struct Striped : d2v::Data2Vec2<tiny, d2v::Branch<Images, Stripes<Images::grid>, Decoder>> {};
 
 static_assert(Striped::First::V == 8);  // of 16 patches
 
@@ -42,7 +42,8 @@ int main() {
     ids[static_cast<std::size_t>(n)] = static_cast<std::uint32_t>(n);
     for (int y = 0; y < 16; ++y)
       for (int x = 0; x < 16; ++x)
-        images[static_cast<std::size_t>((n * 16 + y) * 16 + x)] = std::sin(0.1f * static_cast<float>(n * x + (16 - n) * y));
+        images[static_cast<std::size_t>((n * 16 + y) * 16 + x)] =
+            std::sin(0.1f * static_cast<float>(n * x + (16 - n) * y));
   }
   d2v::TrainerOptions options = d2v::TrainerOptions::of<Striped>();
   options.schedule = d2v::CosineSchedule{.lr = 2e-3, .warmup_updates = 5, .max_update = steps};

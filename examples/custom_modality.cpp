@@ -74,12 +74,12 @@ struct Eeg {
 using Recordings = Eeg<EegConfig{}>;
 static_assert(d2v::Modality<Recordings> && Recordings::grid == d2v::Grid{8, 8});
 
-inline constexpr d2v::Config small{.embed_dim = 32, .depth = 2, .num_heads = 4, .average_top_k_layers = 2,
+inline constexpr d2v::Config tiny{.embed_dim = 32, .depth = 2, .num_heads = 4, .average_top_k_layers = 2,
                                    .instance_norm_target_layer = true, .layer_norm_targets = true, .clone_batch = 2};
 using Masks = d2v::InverseBlockMask<Recordings::grid, d2v::MaskConfig{.mask_prob = 0.75, .mask_length = 2}>;
 using Decoder = d2v::Conv2dDecoder<d2v::DecoderConfig{.decoder_dim = 32, .decoder_groups = 4, .decoder_kernel = 3,
                                                       .decoder_layers = 2, .input_dropout = 0}>;
-struct EegModel : d2v::Data2Vec2<small, d2v::Branch<Recordings, Masks, Decoder>> {};
+struct EegModel : d2v::Data2Vec2<tiny, d2v::Branch<Recordings, Masks, Decoder>> {};
 
 int main() {
   constexpr int count = 16, steps = 40;

@@ -185,19 +185,18 @@ void run(const Options& options) {
 
   d2v::ThreadTeam team(options.threads);
   const auto labelled = std::min<std::size_t>(static_cast<std::size_t>(options.labels), data.train.labels.size());
-  const std::vector<std::int32_t> bank_labels(data.train.labels.begin(), data.train.labels.begin() + static_cast<long>(labelled));
-  const std::vector<std::int32_t> test_labels(data.test.labels.begin(), data.test.labels.end());
+  const std::vector<int> bank_labels(data.train.labels.begin(), data.train.labels.begin() + static_cast<long>(labelled));
+  const std::vector<int> test_labels(data.test.labels.begin(), data.test.labels.end());
   const auto bank = normalised(data.train.images, labelled, statistics);
   const auto test = normalised(data.test.images, test_labels.size(), statistics);
   constexpr int k = 10;
   Extractor extract;
   const auto knn = [&] {
-    const d2v::NearestNeighbours<Extractor::width> neighbours(extract(team, trainer.weights(), bank), bank_labels,
-                                                              d2v::Metric::cosine);
-    return neighbours.accuracy(team, extract(team, trainer.weights(), test), test_labels, k);
+    return d2v::knn_accuracy(extract(team, trainer.weights(), bank), bank_labels, extract(team, trainer.weights(), test),
+                             test_labels, Extractor::width, k, d2v::Metric::cosine, options.threads);
   };
-  const double pixels = d2v::NearestNeighbours<Images::sample_size>(bank, bank_labels, d2v::Metric::euclidean)
-                            .accuracy(team, test, test_labels, k);
+  const double pixels = d2v::knn_accuracy(bank, bank_labels, test, test_labels, Images::sample_size, k,
+                                          d2v::Metric::euclidean, options.threads);
   const double before = knn();
   std::printf("nearest neighbours before: %.2f %%\n", 100 * before);
   pretrain(trainer, options, data.train.images, statistics);

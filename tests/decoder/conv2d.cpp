@@ -56,10 +56,9 @@ TEST_CASE("conv decoder: a hidden token is predicted from kernel / 2 cells aroun
   predict(after);
   for (int n = 0; n < 2; ++n)
     for (int r = 0; r < L::R; ++r) {
-      const auto first = static_cast<std::size_t>((n * L::R + r) * 4);
-      const int t = L::indices.masked[static_cast<std::size_t>(n * L::R + r)];
-      const bool same = std::equal(before.begin() + static_cast<long>(first), before.begin() + static_cast<long>(first) + 4,
-                                   after.begin() + static_cast<long>(first));
+      const auto place = static_cast<std::size_t>(n * L::R + r);
+      const int t = L::indices.masked[place];
+      const bool same = std::equal(&before[4 * place], &before[4 * place] + 4, &after[4 * place]);
       CHECK(same == (n == 1 || std::abs(t - changed) > 2));
     }
 }

@@ -31,5 +31,6 @@ TEST_CASE("linear decoder: with the identity as weights it hands out the tokens 
   Layer::forward(d, bind<Layer::Parameters<const double>>(weights.data()), x.data(), y.data(),
                  bind<Layer::Tape<double>>(tape.data()));
   const int hidden[] = {1, 2, 4, 5, 6 + 0, 6 + 1, 6 + 3, 6 + 4};  // every third is visible, from 0 and from 2
-  for (int i = 0; i < 8; ++i) CHECK(std::equal(x.begin() + 5 * hidden[i], x.begin() + 5 * hidden[i] + 5, y.begin() + 5 * i));
+  for (int i = 0; i < 8; ++i)
+    CHECK(std::equal(x.begin() + 5 * hidden[i], x.begin() + 5 * hidden[i] + 5, y.begin() + 5 * i));
 }

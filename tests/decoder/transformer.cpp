@@ -13,7 +13,8 @@ namespace {
 
 constexpr DecoderShape shape(NormOrder order) { return {4, {2, 3}, 2, 4, 1.5, order, 1e-5, true}; }
 template <NormOrder order, int layers>
-using Layer = DecoderLayer<TransformerDecoder<DecoderConfig{.decoder_dim = 8, .decoder_layers = layers}>, shape(order), 2>;
+using Layer =
+    DecoderLayer<TransformerDecoder<DecoderConfig{.decoder_dim = 8, .decoder_layers = layers}>, shape(order), 2>;
 
 }  // namespace
 

@@ -118,7 +118,8 @@ TEST_CASE("stochastic depth: whole rows are kept or dropped, with the right prob
 
 TEST_CASE("layer drop: one draw for an update and a layer, with the right probability") {
   int count = 0;
-  for (std::uint32_t update = 0; update < 4000; ++update) count += layer_dropped({.seed = 1, .update = update}, 2, 0.25);
+  for (std::uint32_t update = 0; update < 4000; ++update)
+    count += layer_dropped({.seed = 1, .update = update}, 2, 0.25);
   CHECK(std::abs(count - 1000) < 5 * std::sqrt(0.25 * 0.75 * 4000));
   CHECK_FALSE(layer_dropped({.seed = 1}, 0, 0.0));
   for (const std::uint32_t* ids : {sample_ids.data(), sample_ids.data() + 3})

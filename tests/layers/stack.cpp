@@ -66,7 +66,8 @@ TEST_CASE("stack: layer drop leaves out the same blocks for every row of a batch
   const auto p = bind<StackLayer<plain, depth, rows, S, true>::Parameters<const double>>(weights.data());
   auto x = random_numbers(rows * S * dim, 9);
   for (int r = 1; r < rows; ++r) std::copy_n(x.begin(), S * dim, x.begin() + r * S * dim);  // rows alike, samples not
-  Buffer<double> tape(buffer_size<Layers::Tape<double, rows, S>>), scratch(buffer_size<Layers::Scratch<double, rows, S>>);
+  Buffer<double> tape(buffer_size<Layers::Tape<double, rows, S>>);
+  Buffer<double> scratch(buffer_size<Layers::Scratch<double, rows, S>>);
   bool patterns_differ = false;
   for (std::uint32_t update = 0; update < 8; ++update) {
     const Pass<Cpu, true> pass{d, {.seed = 7, .update = update, .sample_ids = sample_ids.data()}, some_rates};
@@ -75,8 +76,8 @@ TEST_CASE("stack: layer drop leaves out the same blocks for every row of a batch
     const auto y = Layers::forward(pass, p.blocks, {.layerdrop = some_rates.layerdrop},
                                    View<const double, rows, S, dim>{x.data()},
                                    bind<Layers::Tape<double, rows, S>>(tape.data()),
-                                   bind<Layers::Scratch<double, rows, S>>(scratch.data()), AttentionExtras<double>{}, bias,
-                                   [&](int layer, const auto&, const auto&) { taps.push_back(layer); });
+                                   bind<Layers::Scratch<double, rows, S>>(scratch.data()), AttentionExtras<double>{},
+                                   bias, [&](int layer, const auto&, const auto&) { taps.push_back(layer); });
     std::vector<double> state = x, next(x.size());
     std::vector<int> expected;
     for (int i = 0; i < depth; ++i) {

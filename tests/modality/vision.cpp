@@ -81,7 +81,8 @@ TEST_CASE("vision: every token is the convolution at its place of the image") {
                 expected += p.proj.weight[o][c][i][j] *
                             x[static_cast<std::size_t>(((b * 3 + c) * 4 + 2 * row + i) * 6 + 2 * column + j)];
           const double found = y[static_cast<std::size_t>((b * 6 + row * 3 + column) * D + o)];
-          CHECK(std::fabs(found - expected) < 8 * std::numeric_limits<double>::epsilon() * std::sqrt(13.0) * 9);  // 3 x 3
+          // 13 terms of at most some 3 x 3.
+          CHECK(std::fabs(found - expected) < 8 * std::numeric_limits<double>::epsilon() * std::sqrt(13.0) * 9);
         }
 }
 

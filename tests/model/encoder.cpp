@@ -21,8 +21,8 @@ constexpr Config tiny(bool layer_norm_first = false, bool pre_norm_mlp_residual 
 }
 /// The values are not zero: their code exists. The rates are those of the adaptors.
 constexpr Config with_dropouts(Config c) {
-  c.encoder_dropout = c.post_mlp_drop = c.attention_dropout = c.activation_dropout = c.dropout_input = c.layerdrop = 0.5;
-  c.start_drop_path_rate = c.end_drop_path_rate = 0.5;
+  c.encoder_dropout = c.post_mlp_drop = c.attention_dropout = c.activation_dropout = 0.5;
+  c.dropout_input = c.layerdrop = c.start_drop_path_rate = c.end_drop_path_rate = 0.5;
   return c;
 }
 constexpr ModalityConfig modality(int prenet_depth, int num_extra_tokens, bool dropouts = false) {

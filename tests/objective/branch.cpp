@@ -27,8 +27,8 @@ namespace {
 constexpr int B = 2;
 constexpr LossWeights weights{.d2v_loss = 0.75, .cls_loss = 0.5, .recon_loss = 1.5};
 
-/// A step on fixed samples and draws as a layer: parameters in, one number out. `rest` is what other chunks of the batch
-/// add to the sample size.
+/// A step on fixed samples and draws as a layer: parameters in, one number out. `rest` is what other chunks of the
+/// batch add to the sample size.
 template <Config C, class Br>
 struct StepLayer {
   using Step = BranchStep<C, Br>;
@@ -66,7 +66,8 @@ struct StepLayer {
   static auto indices() {
     static std::vector<int> memory(buffer_size<typename Step::template Indices<B>>);
     const auto index = bind<typename Step::template Indices<B>>(memory.data());
-    Step::template draw_masks<B>({.seed = 7, .update = 3, .sample_ids = sample_ids.data(), .masks = Step::masks}, index);
+    Step::template draw_masks<B>({.seed = 7, .update = 3, .sample_ids = sample_ids.data(), .masks = Step::masks},
+                                 index);
     return index;
   }
   static std::vector<double>& teacher() {
@@ -121,7 +122,9 @@ struct StepLayer {
   }
 };
 
-constexpr VisionConfig images(ModalityConfig m) { return {.input_size = 6, .patch_size = 2, .in_chans = 1, .modality = m}; }
+constexpr VisionConfig images(ModalityConfig m) {
+  return {.input_size = 6, .patch_size = 2, .in_chans = 1, .modality = m};
+}
 constexpr MaskConfig hide_six{.mask_prob = 0.6};
 constexpr MaskConfig hide_six_show_two{.mask_prob = 0.6, .keep_masked_pct = 0.3};
 

@@ -81,7 +81,8 @@ Values expected() {
     for (int b = 0; b < B; ++b)
       for (int t = 0; t < tokens; ++t)
         for (int c = 0; c < D; ++c)
-          at(layer, b, t, c) = layers[static_cast<std::size_t>(i)][static_cast<std::size_t>((b * (E + tokens) + E + t) * D + c)];
+          at(layer, b, t, c) = layers[static_cast<std::size_t>(i)]
+                                     [static_cast<std::size_t>((b * (E + tokens) + E + t) * D + c)];
     if (C.batch_norm_target_layer) batch_norm(layer);
     if (C.instance_norm_target_layer) instance_norm(layer);
     if (C.layer_norm_target_layer) layer_norm(layer);

@@ -26,8 +26,8 @@ struct BlockConfig {
   bool drop_path = false;
 };
 
-/// Dead between calls; one serves all blocks of these widths, whatever their dropouts. After a block's `forward`, `branch`
-/// holds the MLP's output.
+/// Dead between calls; one serves all blocks of these widths, whatever their dropouts. After a block's `forward`,
+/// `branch` holds the MLP's output.
 template <class T, int N, int S, int dim, int mlp_dim>
 struct BlockScratch {
   View<T, N, S, dim> branch, dropped, mixed;

@@ -110,7 +110,8 @@ class GradientCheck {
     check_unchanged("forward");
     for (std::size_t i = 0; i < outputs && report_.violations.empty(); ++i) {
       if (!is_finite(y_[i])) complain("forward: " + element("y", i) + " is not finite: something is read unwritten");
-      else if (!same(y[i], again[i])) complain("forward: " + element("y", i) + " depends on what stood in y or the tape");
+      else if (!same(y[i], again[i]))
+        complain("forward: " + element("y", i) + " depends on what stood in y or the tape");
     }
     if (!untouched(y, again, outputs)) complain("forward writes behind y");
     if (!untouched(end, tape_end_, 0)) complain("forward writes behind the tape");
@@ -186,7 +187,8 @@ class GradientCheck {
     std::size_t end = 0;
     const auto gap = [&](std::size_t until, std::string_view name) {
       for (; end < until; ++end)
-        if (!same(a.weights[end], a.start[end])) return complain("backward writes before or behind " + std::string(name));
+        if (!same(a.weights[end], a.start[end]))
+          return complain("backward writes before or behind " + std::string(name));
     };
     for (const TensorInfo& info : tensor_table<Parameters<double>>) {
       gap(info.offset, info.name.view());
@@ -196,7 +198,8 @@ class GradientCheck {
         if (!info.trained && same(a.weights[i], a.start[i])) continue;
         if (!info.trained) complain(name + ", which is not trained, is written to");
         else if (!is_finite(a.weights[i])) complain(name + " is not finite: something is read unwritten");
-        else if (same(a.weights[i], b.weights[i])) complain(name + " is overwritten; it must be added to what is there");
+        else if (same(a.weights[i], b.weights[i]))
+          complain(name + " is overwritten; it must be added to what is there");
         else continue;
         break;
       }
@@ -213,9 +216,9 @@ class GradientCheck {
 
   // The derivative is extrapolated from central differences (Richardson, 1911): (4 D(h) - D(2h)) / 3. Truncation leaves
   // h^4 / 30 times the fifth derivative. With h = eps^(1/4) that is eps / 30 of it, while rounding contributes 1 / h
-  // times the noise of the loss: rounding rules unless the fifth derivative is 10^5 times the loss. The noise is that of a
-  // random walk: relative errors of one eps in every parameter, input and term of the loss, times the square root of
-  // the number of values that an error passes through (tensors of the tape) and of the terms that a sum has. Eight
+  // times the noise of the loss: rounding rules unless the fifth derivative is 10^5 times the loss. The noise is that
+  // of a random walk: relative errors of one eps in every parameter, input and term of the loss, times the square root
+  // of the number of values that an error passes through (tensors of the tape) and of the terms that a sum has. Eight
   // times that is no accident.
   double tolerance(const Gradients& g) const {
     double squares = 0;
@@ -265,8 +268,9 @@ class GradientCheck {
 
 }  // namespace detail
 
-/// Checks `Layer` on a device: `check_gradients<Mine, Cpu>()`, with `passed` in the report if every gradient agrees with
-/// the differences and the contract of `DifferentiableLayer` holds. The layer must be smooth where it is checked.
+/// Checks `Layer` on a device whose memory the host can read: `check_gradients<Mine, Cpu>()`. `passed` in the report:
+/// every gradient agrees with the differences, and the contract of `DifferentiableLayer` holds. The layer must be smooth
+/// where it is checked.
 template <class Layer, class D>
   requires DifferentiableLayer<Layer, D>
 GradientReport check_gradients(const GradientOptions& options = {}) {

@@ -53,7 +53,7 @@ struct kernel::Norm<BasicCpu<Isa>> {
     using L = Lanes<T, Isa>;
     using V = typename L::V;
     constexpr int padded = (C + L::size - 1) / L::size * L::size;
-    for (int r0 = 0; r0 < rows; r0 += 256) {  // blocks of rows, like the terms of a product
+    for (int r0 = 0; r0 < rows; r0 += 256) {  // sums of blocks of rows
       alignas(64) T gamma_part[padded] = {}, beta_part[padded] = {};
       for (int r = r0; r < std::min(rows, r0 + 256); ++r, dy += C, x += C, dx += C) {
         const V centre = L::all(stats[2 * Index{r}]), s = L::all(stats[2 * Index{r} + 1]);

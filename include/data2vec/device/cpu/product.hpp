@@ -146,7 +146,7 @@ struct Product {
   }
 };
 
-/// sums[c] += sum of column c of x (rows, columns), in blocks of 256 rows like the terms of a product.
+/// sums[c] += sum of column c of x (rows, columns), in blocks of 256 rows.
 template <class Isa, class T>
 void column_sums(std::ptrdiff_t rows, int columns, const T* x, T* sums) {
   using L = Lanes<T, Isa>;

@@ -1,0 +1,19 @@
+// expect: data2vec: fixed positions need a Config::embed_dim that is a multiple of 4
+// SPDX-License-Identifier: MIT
+// Sines and cosines of rows and columns in a width of six.
+#include <data2vec/data2vec.hpp>
+
+namespace d2v = data2vec;
+
+using Images = d2v::Vision<d2v::VisionConfig{.input_size = 8, .patch_size = 2, .in_chans = 1}>;
+using Masks = d2v::RandomMask<Images::tokens, d2v::MaskConfig{.mask_prob = 0.5}>;
+using Decoder = d2v::Conv2dDecoder<d2v::DecoderConfig{.decoder_dim = 8, .decoder_groups = 2, .decoder_layers = 1}>;
+#ifdef MISTAKE
+inline constexpr int width = 6;
+#else
+inline constexpr int width = 8;
+#endif
+inline constexpr d2v::Config config{.embed_dim = width, .depth = 2, .num_heads = 2, .average_top_k_layers = 2};
+struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
+
+int main() { return static_cast<int>(Model::parameter_count % 2); }

@@ -1,0 +1,25 @@
+// expect: data2vec: Config::recon_loss needs patches of as many values as Config::embed_dim
+// SPDX-License-Identifier: MIT
+// Reconstruction of four pixels from a width of eight.
+#include <data2vec/data2vec.hpp>
+
+namespace d2v = data2vec;
+
+using Images = d2v::Vision<d2v::VisionConfig{.input_size = 8, .patch_size = 2, .in_chans = 1}>;
+using Masks = d2v::RandomMask<Images::tokens, d2v::MaskConfig{.mask_prob = 0.5}>;
+using Decoder = d2v::Conv2dDecoder<d2v::DecoderConfig{.decoder_dim = 8, .decoder_groups = 2, .decoder_layers = 1}>;
+inline constexpr d2v::Config config{.embed_dim = 8,
+                                    .depth = 2,
+                                    .num_heads = 2,
+                                    .average_top_k_layers = 2,
+#ifdef MISTAKE
+                                    .recon_loss = 1};
+#else
+                                    .recon_loss = 0};
+#endif
+struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
+
+int main() {
+  d2v::Trainer<Model, d2v::Cpu> trainer(d2v::TrainerOptions::of<Model>());
+  return static_cast<int>(trainer.step({}).update);
+}
