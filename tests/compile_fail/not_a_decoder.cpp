@@ -11,6 +11,7 @@ using Base = d2v::Conv2dDecoder<d2v::DecoderConfig{.decoder_dim = 8, .decoder_gr
 struct Decoder {
   static constexpr d2v::DecoderConfig config = Base::config;
 #ifdef MISTAKE
+  static constexpr bool sees_everything = true;
 #else
   static constexpr bool sees_all = true;
 #endif
@@ -20,4 +21,4 @@ struct Decoder {
 inline constexpr d2v::Config config{.embed_dim = 8, .depth = 2, .num_heads = 2, .average_top_k_layers = 2};
 struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
 
-int main() { return static_cast<int>(Model::parameter_count % 2); }
+int main() { return static_cast<int>(sizeof(Model) > 1000); }

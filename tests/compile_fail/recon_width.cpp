@@ -19,7 +19,4 @@ inline constexpr d2v::Config config{.embed_dim = 8,
 #endif
 struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
 
-int main() {
-  d2v::Trainer<Model, d2v::Cpu> trainer(d2v::TrainerOptions::of<Model>());
-  return static_cast<int>(trainer.step({}).update);
-}
+int main() { return static_cast<int>(sizeof(Model) > 1000); }

@@ -42,6 +42,7 @@ struct NoObserver {
   void operator()(const char*, int, const T*, std::size_t) const {}
 };
 
+/// A branch under a configuration; that they fit is checked by the model (objective/data2vec2.hpp).
 template <Config C, class Br>
 struct BranchStep {
   using M = typename Br::Modality;
@@ -57,16 +58,6 @@ struct BranchStep {
   static constexpr bool teacher_has_local = !C.ema_encoder_only && M::config.ema_local_encoder;
   static constexpr bool drops_decoder_input = Dec::config.input_dropout > 0;
   static constexpr double loss_scale = C.loss_scale > 0 ? C.loss_scale : 1 / init::square_root(D);
-
-  static_assert(Modality<M>, "data2vec: the branch's first part is not a Modality (modality/modality.hpp lists its members)");
-  static_assert(MaskingPolicy<Masking>, "data2vec: the branch's second part is not a MaskingPolicy (tokens, visible, sample)");
-  static_assert(Decoder<Dec>, "data2vec: the branch's third part is not a Decoder (decoder/decoder.hpp lists its members)");
-  static_assert(!M::fixed_positions || check::MultipleOf<D, 4>,
-                "data2vec: fixed positions need a Config::embed_dim that is a multiple of 4");
-  static_assert(M::fixed_positions || !(Dec::config.add_positions_all || Dec::config.add_positions_masked || !Dec::sees_all),
-                "data2vec: this decoder uses fixed positions, which the modality does not have");
-  static_assert(!has_recon || requires { M::patch_values; },
-                "data2vec: Config::recon_loss needs a modality of patches (Vision)");
 
   template <class T>
   struct Parameters {
@@ -377,8 +368,6 @@ struct BranchStep {
   static double reconstruct(const P& pass, const Weights<const T>& student, const Weights<T>& gradient,
                             View<const T, B, M::sample_size> samples, const LossWeights& weights, double sample_size,
                             const Workspace<T, B>& w, const StudentMemory<T, B>& m, const Indices<B>& index) {
-    static_assert(check::Equal<M::patch_values, D>,
-                  "data2vec: Config::recon_loss needs patches of as many values as Config::embed_dim");
     constexpr int N = B * masks;
     using Projection = Linear<D, D, LinearInit::fan_in>;
     auto& d = pass.device;

@@ -155,13 +155,46 @@ struct Data2Vec2Model {
   }
 };
 
+template <class Br>
+inline constexpr bool has_parts =
+    Modality<typename Br::Modality> && MaskingPolicy<typename Br::Masking> && Decoder<typename Br::Decoder>;
+
+/// What is judged of a branch. If one of its parts is not what it should be, that alone is reported: these numbers are
+/// then such that nothing else is.
+struct BranchNumbers {
+  int mask_tokens = 0, grid_tokens = 0, extra_tokens = 1;
+  int patch_values = 0;            ///< -1: the modality has no patches
+  bool fixed_positions = false, needs_positions = false;
+};
+template <Config C, class Br>
+inline constexpr BranchNumbers numbers_of = [] {
+  BranchNumbers n{.patch_values = C.embed_dim};
+  if constexpr (has_parts<Br>) {
+    using M = typename Br::Modality;
+    constexpr Grid grid = M::grid;
+    constexpr ModalityConfig modality = M::config;
+    constexpr DecoderConfig decoder = Br::Decoder::config;
+    n = {.mask_tokens = Br::Masking::tokens,
+         .grid_tokens = grid.size(),
+         .extra_tokens = modality.num_extra_tokens,
+         .patch_values = -1,
+         .fixed_positions = M::fixed_positions,
+         .needs_positions = decoder.add_positions_all || decoder.add_positions_masked || !Br::Decoder::sees_all};
+    if constexpr (requires { M::patch_values; }) n.patch_values = M::patch_values;
+  }
+  return n;
+}();
+
 /// The conditions that are checked at the door; what fails here is not instantiated further.
 template <Config C, class... Br>
-inline constexpr bool model_is_valid = sizeof...(Br) > 0 &&
+inline constexpr bool model_is_valid = sizeof...(Br) > 0 && (has_parts<Br> && ...) &&
     check::HeadsDivideEmbedDim<C.num_heads, C.embed_dim> &&
     check::TopLayersWithinDepth<C.average_top_k_layers, C.depth> && check::AtLeast<C.clone_batch, 1> &&
-    (check::Equal<Br::Masking::tokens, Br::Modality::grid.size()> && ...) &&
-    ((C.cls_loss == 0 || Br::Modality::config.num_extra_tokens >= 1) && ...);
+    ((numbers_of<C, Br>.mask_tokens == numbers_of<C, Br>.grid_tokens) && ...) &&
+    ((C.cls_loss == 0 || numbers_of<C, Br>.extra_tokens >= 1) && ...) &&
+    ((C.recon_loss == 0 || numbers_of<C, Br>.patch_values == C.embed_dim) && ...) &&
+    ((!numbers_of<C, Br>.fixed_positions || C.embed_dim % 4 == 0) && ...) &&
+    ((numbers_of<C, Br>.fixed_positions || !numbers_of<C, Br>.needs_positions) && ...);
 
 template <bool valid, Config C, class... Br>
 struct ModelIf : Data2Vec2Model<C, Br...> {};
@@ -179,10 +212,27 @@ struct Data2Vec2 : detail::ModelIf<detail::model_is_valid<C, Branches...>, C, Br
   static_assert(check::TopLayersWithinDepth<C.average_top_k_layers, C.depth>,
                 "data2vec: Config::average_top_k_layers must be between 1 and Config::depth");
   static_assert(check::AtLeast<C.clone_batch, 1>, "data2vec: Config::clone_batch must be at least 1");
-  static_assert((check::Equal<Branches::Masking::tokens, Branches::Modality::grid.size()> && ...),
+  static_assert((Modality<typename Branches::Modality> && ...),
+                "data2vec: the branch's first part is not a Modality (modality/modality.hpp lists its members)");
+  static_assert((MaskingPolicy<typename Branches::Masking> && ...),
+                "data2vec: the branch's second part is not a MaskingPolicy (tokens, visible, sample)");
+  static_assert((Decoder<typename Branches::Decoder> && ...),
+                "data2vec: the branch's third part is not a Decoder (decoder/decoder.hpp lists its members)");
+  static_assert((check::Equal<detail::numbers_of<C, Branches>.mask_tokens,
+                              detail::numbers_of<C, Branches>.grid_tokens> && ...),
                 "data2vec: the masking policy must be over as many tokens as the modality has");
-  static_assert(C.cls_loss == 0 || (check::AtLeast<Branches::Modality::config.num_extra_tokens, 1> && ...),
+  static_assert(C.cls_loss == 0 || (check::AtLeast<detail::numbers_of<C, Branches>.extra_tokens, 1> && ...),
                 "data2vec: Config::cls_loss needs ModalityConfig::num_extra_tokens of at least 1");
+  static_assert(C.recon_loss == 0 || (check::AtLeast<detail::numbers_of<C, Branches>.patch_values, 0> && ...),
+                "data2vec: Config::recon_loss needs a modality of patches (Vision)");
+  static_assert(C.recon_loss == 0 || ((detail::numbers_of<C, Branches>.patch_values < 0 ||
+                                       check::Equal<detail::numbers_of<C, Branches>.patch_values, C.embed_dim>) && ...),
+                "data2vec: Config::recon_loss needs patches of as many values as Config::embed_dim");
+  static_assert(((!detail::numbers_of<C, Branches>.fixed_positions || check::MultipleOf<C.embed_dim, 4>) && ...),
+                "data2vec: fixed positions need a Config::embed_dim that is a multiple of 4");
+  static_assert(((detail::numbers_of<C, Branches>.fixed_positions ||
+                  !detail::numbers_of<C, Branches>.needs_positions) && ...),
+                "data2vec: this decoder uses fixed positions, which the modality does not have");
 };
 
 }  // namespace data2vec::inline v0

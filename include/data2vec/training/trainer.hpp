@@ -11,9 +11,8 @@
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
-#include <data2vec/device/cpu/all.hpp>
-#include <data2vec/device/cpu/threads.hpp>
 #include <data2vec/training/options.hpp>
+#include <data2vec/training/updater.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -70,32 +69,24 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int sample_size = Branch::M::sample_size;
 
-  /// Samples per unit of work: so many that adding up a unit's gradient (12 bytes of traffic per parameter) costs some
-  /// 2 % of computing it. A number of the type, so the order of sums does not depend on the machine.
-  static constexpr int unit_samples = [] {
-    const double wanted = 3000.0 * static_cast<double>(size) / Model::template flops_per_sample<0>;
-    int samples = chunk;
-    while (samples < wanted) samples += chunk;
-    return samples;
-  }();
+  /// Samples per unit of work.
+  static constexpr int unit_samples = samples_per_unit(chunk, size, Model::template flops_per_sample<0>);
 
-  explicit Trainer(const TrainerOptions& options) : options_(options), team_(options.threads) {
-    threads_.reserve(static_cast<std::size_t>(team_.size()));
-    for (int i = 0; i < team_.size(); ++i) threads_.emplace_back();
+  explicit Trainer(const TrainerOptions& options) : options_(options), updater_(options.threads) {
+    const int threads = updater_.team().size();
+    threads_.reserve(static_cast<std::size_t>(threads));
+    for (int i = 0; i < threads; ++i) threads_.emplace_back();
+    for (const TensorInfo& info : tensor_table<Parameters>) in_teacher_.push_back(Model::in_teacher(info.name.view()));
     set_schedule(options.schedule);
     restart();
-    for (const TensorInfo& info : tensor_table<Parameters>)
-      for (std::size_t first = 0; first < info.size; first += piece)
-        pieces_.push_back({&info, first, std::min(piece, info.size - first), Model::in_teacher(info.name.view())});
-    norms_.resize((size + piece - 1) / piece);
   }
 
   /// Back to the initial weights and update 0.
   void restart() {
-    Model::initialise(weights_.data(), options_.seed);
-    std::copy(weights_.begin(), weights_.end(), teacher_.begin());
-    std::fill(m_.begin(), m_.end(), T(0));
-    std::fill(v_.begin(), v_.end(), T(0));
+    const auto weights = updater_.weights();
+    Model::initialise(weights.data(), options_.seed);
+    std::copy(weights.begin(), weights.end(), teacher_.begin());
+    updater_.restart();
     updates_ = 0;
   }
 
@@ -112,9 +103,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     const int units = (samples + unit_samples - 1) / unit_samples;
     sums_ = {};
     std::fill(moments_.begin(), moments_.end(), 0.0);
-    std::fill(gradient_.begin(), gradient_.end(), T(0));
-    turns_.restart();
-    team_.for_each_task(units, [&](int thread, int unit) { run_unit(threads_[static_cast<std::size_t>(thread)], batch, samples, unit); });
+    updater_.accumulate(
+        units, [&](int thread, int unit, T* gradient) { run_unit(thread, gradient, batch, samples, unit); },
+        [&](int thread, int) { merge(threads_[static_cast<std::size_t>(thread)]); });
     StepReport report = summarise();
     if (is_finite(report.gradient_norm)) apply(report);
     else report.skipped = true;
@@ -123,28 +114,21 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
 
   std::int64_t updates() const { return updates_; }
   const TrainerOptions& options() const { return options_; }
-  std::span<T> weights() { return {weights_.data(), size}; }
-  std::span<const T> weights() const { return {weights_.data(), size}; }
+  std::span<T> weights() { return updater_.weights(); }
+  std::span<const T> weights() const { return updater_.weights(); }
   std::span<const T> teacher() const { return {teacher_.data(), size}; }
-  std::span<const T> gradient() const { return {gradient_.data(), size}; }
+  std::span<const T> gradient() const { return updater_.gradient(); }
 
  private:
-  static constexpr std::size_t piece = 16 * 1024;  // elements that one task of an update works on
   static constexpr int D = Branch::D;
   using Workspace = typename Branch::template Workspace<T, chunk>;
   using Indices = typename Branch::template Indices<chunk>;
 
   struct Thread {
-    BasicCpu<Isa> device;
-    Buffer<T> gradient{size};
     Buffer<T> workspace{buffer_size<Workspace>};
     Buffer<int> indices{buffer_size<Indices>};
     Buffer<double> moments{4 * D};
-  };
-  struct Piece {
-    const TensorInfo* tensor;
-    std::size_t first, count;
-    bool in_teacher;
+    LossSums sums;
   };
 
   static int check(const Batch<T>& batch) {
@@ -158,23 +142,24 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     return static_cast<int>(n);
   }
 
-  void run_unit(Thread& thread, const Batch<T>& batch, int samples, int unit) {
-    std::fill(thread.gradient.begin(), thread.gradient.end(), T(0));
+  void run_unit(int number, T* gradient, const Batch<T>& batch, int samples, int unit) {
+    Thread& thread = threads_[static_cast<std::size_t>(number)];
     std::fill(thread.moments.begin(), thread.moments.end(), 0.0);
-    LossSums sums;
+    thread.sums = {};
     const int end = std::min(samples, (unit + 1) * unit_samples);
-    for (int first = unit * unit_samples; first < end; first += chunk) sums += run_chunk(thread, batch, samples, first);
-    turns_.wait_for(unit);
-    device::add(thread.device, size, gradient_.data(), thread.gradient.data(), gradient_.data());
-    for (std::size_t i = 0; i < moments_.size(); ++i) moments_[i] += thread.moments[i];
-    sums_ += sums;
-    turns_.done(unit);
+    for (int first = unit * unit_samples; first < end; first += chunk)
+      thread.sums += run_chunk(thread, updater_.device(number), gradient, batch, samples, first);
   }
 
-  LossSums run_chunk(Thread& thread, const Batch<T>& batch, int samples, int first) {
+  void merge(const Thread& thread) {
+    for (std::size_t i = 0; i < moments_.size(); ++i) moments_[i] += thread.moments[i];
+    sums_ += thread.sums;
+  }
+
+  LossSums run_chunk(Thread& thread, BasicCpu<Isa>& device, T* gradient, const Batch<T>& batch, int samples, int first) {
     using Input = View<const T, chunk, sample_size>;
     const Pass<BasicCpu<Isa>, true> pass{
-        thread.device,
+        device,
         {options_.seed, static_cast<std::uint32_t>(updates_), batch.ids.data() + first, Branch::masks},
         options_.rates};
     const auto index = bind<Indices>(thread.indices.data());
@@ -183,24 +168,16 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     const Input input{batch.samples.data() + offset};
     const Input target{batch.targets.empty() ? input.data : batch.targets.data() + offset};
     const double hidden = static_cast<double>(samples) * Branch::masks * Branch::R;
-    return Branch::step(pass, read(weights_), read(teacher_), Model::template weights<0>(bind<Parameters>(thread.gradient.data())),
-                        input, target, static_cast<const T*>(nullptr), options_.mask_noise_std, options_.loss, hidden,
+    return Branch::step(pass, read(weights().data()), read(teacher_.data()),
+                        Model::template weights<0>(bind<Parameters>(gradient)), input, target, static_cast<const T*>(nullptr), options_.mask_noise_std, options_.loss, hidden,
                         bind<Workspace>(thread.workspace.data()), index, thread.moments.data());
   }
 
-  static auto read(const Buffer<T>& buffer) {
-    return Model::template weights<0>(bind<typename Model::template Parameters<const T>>(buffer.data()));
+  static auto read(const T* buffer) {
+    return Model::template weights<0>(bind<typename Model::template Parameters<const T>>(buffer));
   }
 
   StepReport summarise() {
-    team_.for_each_task(static_cast<int>(norms_.size()), [&](int thread, int i) {
-      const std::size_t first = static_cast<std::size_t>(i) * piece;
-      norms_[static_cast<std::size_t>(i)] =
-          device::sum_of_squares(threads_[static_cast<std::size_t>(thread)].device, std::min(piece, size - first),
-                                 static_cast<const T*>(gradient_.data()) + first);
-    });
-    double squares = 0;
-    for (const double part : norms_) squares += part;
     const double n = sums_.sample_size;
     StepReport report{.update = updates_,
                       .loss = sums_.total() / n,
@@ -208,7 +185,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
                       .cls = sums_.cls,
                       .recon = sums_.recon / n,
                       .sample_size = n,
-                      .gradient_norm = std::sqrt(squares)};
+                      .gradient_norm = updater_.gradient_norm()};
     report.pred_var = mean_deviation(&moments_[0], &moments_[D], D, n);
     report.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, n);
     report.learning_rate = learning_rate(options_.schedule, updates_);
@@ -219,27 +196,23 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   void apply(const StepReport& report) {
     const TensorUpdate update{report.learning_rate, updates_ + 1,
                               clip_factor(report.gradient_norm, options_.optimizer.clip_norm)};
-    const OptimizerState<T> state{weights_.data(), gradient_.data(), m_.data(), v_.data()};
-    team_.for_each_task(static_cast<int>(pieces_.size()), [&](int thread, int i) {
-      auto& d = threads_[static_cast<std::size_t>(thread)].device;
-      const Piece& p = pieces_[static_cast<std::size_t>(i)];
-      update_tensor(d, options_.optimizer, *p.tensor, update, state, p.first, p.count);
-      if (p.in_teacher)
-        follow_tensor(d, *p.tensor, report.ema_decay, static_cast<const T*>(weights_.data()), teacher_.data(), p.first,
-                      p.count);
-    });
+    const T* const student = weights().data();
+    updater_.apply(
+        options_.optimizer, [&](std::size_t) { return update; },
+        [&](BasicCpu<Isa>& device, std::size_t row, std::size_t first, std::size_t count) {
+          if (in_teacher_[row])
+            follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first, count);
+        });
     ++updates_;
   }
 
   TrainerOptions options_;
-  ThreadTeam team_;
+  Updater<Parameters, Isa> updater_;
   std::vector<Thread> threads_;
-  std::vector<Piece> pieces_;
-  std::vector<double> norms_;
-  Buffer<T> weights_{size}, gradient_{size}, m_{size}, v_{size}, teacher_{size};
+  std::vector<bool> in_teacher_;  // by row of the table
+  Buffer<T> teacher_{size};
   Buffer<double> moments_{4 * D};
   LossSums sums_;
-  Turns turns_;
   std::int64_t updates_ = 0;
 };
 
