@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: MIT
-# For the top level only: flags of our own programs, which sources need data2vec::io, and the configure summary.
+# For the top level only: flags of our own programs, which sources need which optional part, and the configure summary.
 
 # --- flags of our own programs -----------------------------------------------------------------------------------
 set(d2v_warnings -Wall -Wextra -Wpedantic -Wconversion -Wshadow)
@@ -47,43 +47,59 @@ function(d2v_print_summary)
 endfunction()
 
 # --- which sources need what -------------------------------------------------------------------------------------
-# Does `file` include, itself or through our headers, a header of io/? Results of headers are kept: each is read once.
-function(d2v_needs_io file result)
-  get_property(known GLOBAL PROPERTY "d2v_needs_io:${file}")
+# Does `file` include, itself or through our headers, a header of ours that matches `regex`? Results of headers are
+# kept under `part`: each is read once.
+function(d2v_needs part regex file result)
+  get_property(known GLOBAL PROPERTY "d2v_needs_${part}:${file}")
   if("${known}" STREQUAL "")
     set(known OFF)
-    set_property(GLOBAL PROPERTY "d2v_needs_io:${file}" OFF)  # ends a cycle
+    set_property(GLOBAL PROPERTY "d2v_needs_${part}:${file}" OFF)  # ends a cycle
     file(STRINGS "${file}" lines REGEX "^[ \t]*#[ \t]*include[ \t]*<data2vec/")
     foreach(line IN LISTS lines)
       string(REGEX REPLACE "^[^<]*<([^>]*)>.*$" "\\1" header "${line}")
       set(path "${PROJECT_SOURCE_DIR}/include/${header}")
-      if(header MATCHES "^data2vec/io/")
+      if(header MATCHES "${regex}")
         set(known ON)
       elseif(EXISTS "${path}")
-        d2v_needs_io("${path}" known)
+        d2v_needs(${part} "${regex}" "${path}" known)
       endif()
       if(known)
         break()
       endif()
     endforeach()
-    set_property(GLOBAL PROPERTY "d2v_needs_io:${file}" ${known})
+    set_property(GLOBAL PROPERTY "d2v_needs_${part}:${file}" ${known})
   endif()
   set(${result} ${known} PARENT_SCOPE)
 endfunction()
 
-# Adds an executable of one source with our flags. `added` is OFF where it needs data2vec::io and that is absent.
+function(d2v_needs_io file result)
+  d2v_needs(io "^data2vec/io/" "${file}" known)
+  set(${result} ${known} PARENT_SCOPE)
+endfunction()
+
+function(d2v_needs_images file result)
+  d2v_needs(images "^data2vec/data/decode\\.hpp$" "${file}" known)
+  set(${result} ${known} PARENT_SCOPE)
+endfunction()
+
+# Adds an executable of one source with our flags. `added` is OFF where it needs an optional part that is absent.
 function(d2v_add_program target source added)
   set(${added} OFF PARENT_SCOPE)
-  d2v_needs_io("${source}" needs_io)
-  if(needs_io AND NOT TARGET data2vec::io)
-    file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}" "${source}")
-    d2v_unavailable("${name}" "needs data2vec::io")
-    return()
-  endif()
+  file(RELATIVE_PATH name "${PROJECT_SOURCE_DIR}" "${source}")
+  foreach(part io images)
+    cmake_language(CALL d2v_needs_${part} "${source}" needed)
+    if(needed AND NOT TARGET data2vec::${part})
+      d2v_unavailable("${name}" "needs data2vec::${part}")
+      return()
+    endif()
+  endforeach()
   add_executable(${target} "${source}")
   target_link_libraries(${target} PRIVATE data2vec::data2vec d2v_options)
   if(TARGET data2vec::io)
     target_link_libraries(${target} PRIVATE data2vec::io)
+  endif()
+  if(needed)
+    target_link_libraries(${target} PRIVATE data2vec::images)
   endif()
   set(${added} ON PARENT_SCOPE)
 endfunction()
@@ -94,6 +110,11 @@ if(d2v_io_problem)
   d2v_unavailable("data2vec::io" "${d2v_io_problem}")
 else()
   d2v_summary("data2vec::io" "on")
+endif()
+if(d2v_images_problem)
+  d2v_unavailable("data2vec::images" "${d2v_images_problem}")
+else()
+  d2v_summary("data2vec::images" "on")
 endif()
 d2v_summary("instruction set" "D2V_ARCH=${D2V_ARCH} (our own programs only, `portable` adds no flag)")
 if(D2V_SANITIZE)

@@ -90,7 +90,8 @@ int main() {
   std::vector<float> images(samples * Images::sample_size);
   std::vector<std::uint32_t> ids(samples);
   for (std::uint32_t i = 0; i < samples; ++i) ids[i] = i;
-  for (std::size_t i = 0; i < images.size(); ++i) images[i] = std::sin(0.02f * static_cast<float>(i % 256 * (3 + i / 256)));
+  for (std::size_t i = 0; i < images.size(); ++i)
+    images[i] = std::sin(0.02f * static_cast<float>(i % 256 * (3 + i / 256)));
   d2v::TrainerOptions options = d2v::TrainerOptions::of<Model>();
   options.schedule = d2v::CosineSchedule{.lr = 2e-3, .warmup_updates = 5, .max_update = steps};
   d2v::Trainer<Model, d2v::Cpu> trainer(options);

@@ -116,7 +116,8 @@ int main() {
   std::vector<float> images(16 * Images::sample_size);
   std::vector<std::uint32_t> ids(16);
   for (std::uint32_t i = 0; i < 16; ++i) ids[i] = i;
-  for (std::size_t i = 0; i < images.size(); ++i) images[i] = std::sin(0.02f * static_cast<float>(i % 256 * (3 + i / 256)));
+  for (std::size_t i = 0; i < images.size(); ++i)
+    images[i] = std::sin(0.02f * static_cast<float>(i % 256 * (3 + i / 256)));
   d2v::TrainerOptions options = d2v::TrainerOptions::of<Model>();
   options.schedule = d2v::CosineSchedule{.lr = 2e-3, .warmup_updates = 5, .max_update = 40};
   d2v::Trainer<Model, d2v::Cpu> trainer(options);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What is known of a model before anything runs: parameters, operations of a step, memory, the table of its tensors. All
-// numbers are constants of the types; nothing is allocated or computed here.
+// What is known of a model before anything runs: parameters, operations of a step, memory, the table of its tensors.
+// All numbers are constants of the types: no weight is allocated and no kernel runs.
 #include <array>
 #include <cstdio>
 #include <string>
@@ -56,7 +56,11 @@ Description describe(const char* name) {
           .parameter_bytes = d2v::buffer_size<Parameters> * sizeof(float),
           .workspace_bytes = Model::template workspace_size<chunk> * sizeof(float),
           .mae_init = Model::config.mae_init,
-          .tensors = [] { return std::vector(d2v::tensor_table<Parameters>.begin(), d2v::tensor_table<Parameters>.end()); },
+          .tensors =
+              [] {
+                const auto& table = d2v::tensor_table<Parameters>;
+                return std::vector(table.begin(), table.end());
+              },
           .in_teacher = [](std::string_view tensor) { return Model::in_teacher(tensor); }};
 }
 

@@ -22,7 +22,7 @@ failed=0 count=0
 while IFS= read -r -d '' path; do
   header=${path#"$include/data2vec/"}
   if grep -qxF -- "$header" "$excluded"; then
-    printf '%-44s not compiled: needs data2vec::io\n' "$header"
+    printf '%-44s not compiled: needs an optional part that is absent\n' "$header"
     continue
   fi
   count=$((count + 1))

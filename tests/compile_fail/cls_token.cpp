@@ -9,7 +9,8 @@ using Images = d2v::Vision<d2v::VisionConfig{.input_size = 8, .patch_size = 2, .
 using Masks = d2v::RandomMask<Images::tokens, d2v::MaskConfig{.mask_prob = 0.5}>;
 using Decoder = d2v::Conv2dDecoder<d2v::DecoderConfig{.decoder_dim = 8, .decoder_groups = 2, .decoder_layers = 1}>;
 #ifdef MISTAKE
-inline constexpr d2v::Config config{.embed_dim = 8, .depth = 2, .num_heads = 2, .average_top_k_layers = 2, .cls_loss = 0.1};
+inline constexpr d2v::Config config{.embed_dim = 8, .depth = 2, .num_heads = 2, .average_top_k_layers = 2,
+                                    .cls_loss = 0.1};
 #else
 inline constexpr d2v::Config config{.embed_dim = 8, .depth = 2, .num_heads = 2, .average_top_k_layers = 2};
 #endif

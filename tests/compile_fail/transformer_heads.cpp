@@ -16,4 +16,4 @@ using Decoder = d2v::TransformerDecoder<d2v::DecoderConfig{.decoder_dim = width,
 inline constexpr d2v::Config config{.embed_dim = 8, .depth = 2, .num_heads = 2, .average_top_k_layers = 2};
 struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
 
-int main() { return static_cast<int>(Model::parameter_count % 2); }
+int main() { return static_cast<int>(sizeof(Model) > 1000); }

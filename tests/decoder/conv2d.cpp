@@ -22,17 +22,17 @@ using Layer = DecoderLayer<Conv2dDecoder<C>, shape(grid, dim), 2>;
 }  // namespace
 
 TEST_CASE("conv decoder: gradients") {
-  expect_gradients<Layer<{.decoder_dim = 8, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2}, 8>>();
+  expect_gradients<Layer<DecoderConfig{.decoder_dim = 8, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2}, 8>>();
   // Another width than the encoder's: no residual around the first layer.
-  expect_gradients<Layer<{.decoder_dim = 6, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 3}, 4>>();
+  expect_gradients<Layer<DecoderConfig{.decoder_dim = 6, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 3}, 4>>();
 }
 
 TEST_CASE("conv decoder: gradients without residuals, of one layer, of even and of wide kernels") {
-  expect_gradients<Layer<{.decoder_dim = 4, .decoder_groups = 1, .decoder_kernel = 3, .decoder_layers = 2,
+  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 1, .decoder_kernel = 3, .decoder_layers = 2,
                           .decoder_residual = false}, 4>>();
-  expect_gradients<Layer<{.decoder_dim = 4, .decoder_groups = 4, .decoder_kernel = 2, .decoder_layers = 1}, 4>>();
-  expect_gradients<Layer<{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 5, .decoder_layers = 2}, 4>>();
-  expect_gradients<Layer<{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2}, 4,
+  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 4, .decoder_kernel = 2, .decoder_layers = 1}, 4>>();
+  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 5, .decoder_layers = 2}, 4>>();
+  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2}, 4,
                          Grid{1, 6}>>();
 }
 

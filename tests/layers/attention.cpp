@@ -22,22 +22,22 @@ using Layer = AttentionLayer<dim, heads, N, S, A>;
 }  // namespace
 
 TEST_CASE("attention: gradients") {
-  expect_gradients<Layer<{}>>();
-  expect_gradients<Layer<{.residual = true}>>();  // dx accumulated
-  expect_gradients<AttentionLayer<6, 3, 1, 5, {}>>();
-  expect_gradients<AttentionLayer<4, 1, 3, 1, {}>>();
+  expect_gradients<Layer<AttentionSetting{}>>();
+  expect_gradients<Layer<AttentionSetting{.residual = true}>>();  // dx accumulated
+  expect_gradients<AttentionLayer<6, 3, 1, 5, AttentionSetting{}>>();
+  expect_gradients<AttentionLayer<4, 1, 3, 1, AttentionSetting{}>>();
 }
 
 TEST_CASE("attention: gradients with a bias on the logits and with hidden keys") {
-  expect_gradients<Layer<{.bias = true}>>();
-  expect_gradients<Layer<{.bias = true, .hidden = true}>>();
+  expect_gradients<Layer<AttentionSetting{.bias = true}>>();
+  expect_gradients<Layer<AttentionSetting{.bias = true, .hidden = true}>>();
 }
 
 TEST_CASE("attention: gradients under dropout of probabilities and output") {
-  expect_gradients<Layer<{.training = true, .attention_dropout = true}>>();
-  expect_gradients<Layer<{.training = true, .attention_dropout = true, .encoder_dropout = true, .bias = true,
+  expect_gradients<Layer<AttentionSetting{.training = true, .attention_dropout = true}>>();
+  expect_gradients<Layer<AttentionSetting{.training = true, .attention_dropout = true, .encoder_dropout = true, .bias = true,
                           .hidden = true}>>();
-  expect_gradients<Layer<{.training = false, .attention_dropout = true, .encoder_dropout = true}>>();
+  expect_gradients<Layer<AttentionSetting{.training = false, .attention_dropout = true, .encoder_dropout = true}>>();
 }
 
 namespace {

@@ -26,27 +26,27 @@ using Layer = EncoderLayer<tiny, Cells<grid, with(M), false>, 2, 1, 3, true>;
 }  // namespace
 
 TEST_CASE("alibi: gradients through a fixed bias") {
-  expect_gradients<Layer<{}>>();
-  expect_gradients<Layer<{.alibi_dims = 2, .alibi_distance = AlibiDistance::euclidean}, Grid{3, 3}>>();
+  expect_gradients<Layer<ModalityConfig{}>>();
+  expect_gradients<Layer<ModalityConfig{.alibi_dims = 2, .alibi_distance = AlibiDistance::euclidean}, Grid{3, 3}>>();
 }
 
 TEST_CASE("alibi: gradients of a learned scale: one, per head, per layer, per head and layer") {
-  expect_gradients<Layer<{.learned_alibi_scale = true}>>();
-  expect_gradients<Layer<{.learned_alibi_scale = true, .learned_alibi_scale_per_head = true}>>();
-  expect_gradients<Layer<{.learned_alibi_scale = true, .learned_alibi_scale_per_layer = true}>>();
-  expect_gradients<Layer<{.learned_alibi_scale = true, .learned_alibi_scale_per_head = true,
+  expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true}>>();
+  expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true, .learned_alibi_scale_per_head = true}>>();
+  expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true, .learned_alibi_scale_per_layer = true}>>();
+  expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true, .learned_alibi_scale_per_head = true,
                           .learned_alibi_scale_per_layer = true}>>();
 }
 
 TEST_CASE("alibi: gradients of a learned table, shorter and longer than the sequence, with and without learned scale") {
-  expect_gradients<Layer<{.learned_alibi = true}>>();
-  expect_gradients<Layer<{.learned_alibi = true, .alibi_max_pos = 3, .learned_alibi_scale = true,
+  expect_gradients<Layer<ModalityConfig{.learned_alibi = true}>>();
+  expect_gradients<Layer<ModalityConfig{.learned_alibi = true, .alibi_max_pos = 3, .learned_alibi_scale = true,
                           .learned_alibi_scale_per_head = true, .learned_alibi_scale_per_layer = true}>>();
-  expect_gradients<Layer<{.learned_alibi = true, .alibi_max_pos = 7}>>();
+  expect_gradients<Layer<ModalityConfig{.learned_alibi = true, .alibi_max_pos = 7}>>();
 }
 
 TEST_CASE("alibi: a negative scale is no bias") {
-  using L = Layer<{.learned_alibi_scale = true}>;
+  using L = Layer<ModalityConfig{.learned_alibi_scale = true}>;
   Cpu d;
   std::vector<double> weights(buffer_size<L::Parameters<double>>), x(L::input_size);
   Rng rng({.seed = 5});

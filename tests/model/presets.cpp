@@ -35,9 +35,10 @@ void check_structure(const Column& c) {
                         .norm_affine = true, .layer_norm_first = false, .pre_norm_mlp_residual = false,
                         .encoder_dropout = 0, .post_mlp_drop = 0, .attention_dropout = 0, .activation_dropout = 0,
                         .dropout_input = 0, .layerdrop = 0, .start_drop_path_rate = 0, .end_drop_path_rate = 0,
-                        .average_top_k_layers = c.top_k, .end_of_block_targets = false, .batch_norm_target_layer = false,
-                        .instance_norm_target_layer = true, .layer_norm_target_layer = false, .layer_norm_targets = true,
-                        .instance_norm_targets = false, .ema_encoder_only = false, .clone_batch = 16, .loss_beta = 0,
+                        .average_top_k_layers = c.top_k, .end_of_block_targets = false,
+                        .batch_norm_target_layer = false, .instance_norm_target_layer = true,
+                        .layer_norm_target_layer = false, .layer_norm_targets = true, .instance_norm_targets = false,
+                        .ema_encoder_only = false, .clone_batch = 16, .loss_beta = 0,
                         .loss_scale = 0, .d2v_loss = 1, .cls_loss = 0.01, .recon_loss = 0, .mae_init = false};
   CHECK(Model::config == expected);
   using Branch = typename Model::First;

@@ -15,7 +15,7 @@ using namespace small_models;
 
 namespace {
 
-// ---- parameters ------------------------------------------------------------------------------------------------------
+// ---- parameters -----------------------------------------------------------------------------------------------------
 
 struct Counts {
   double total = 0, decoder = 0;
@@ -46,7 +46,7 @@ void check_parameters(const Counts& expected) {
   CHECK(buffer_size<typename Model::template Parameters<float>> == (end + 15) / 16 * 16);
 }
 
-// ---- operations ------------------------------------------------------------------------------------------------------
+// ---- operations -----------------------------------------------------------------------------------------------------
 
 /// Runs a step of B samples on the counting device; the arrays are never read or written.
 template <class Model, int B = 1>

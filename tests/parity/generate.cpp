@@ -225,7 +225,7 @@ std::string model_text(const Json& json, const CaseShapes& shapes) {
   const Size input = extent_of(path + "input_size", image["input_size"]);
   if (input.height != shapes.height || input.width != shapes.width)
     unsupported(path + "input_size", std::to_string(shapes.height) + " x " + std::to_string(shapes.width) +
-                                         " as in.source", image["input_size"]);
+                                         " as in in.source", image["input_size"]);
   const bool transformer = flag(image, "transformer_decoder"), cross = flag(image, "enc_dec_transformer");
   const char* type = transformer ? (cross ? "CrossAttentionDecoder" : "TransformerDecoder") : "Conv2dDecoder";
   return "inline constexpr data2vec::Config config{\n    " + initialisers(model, "model.", config_fields) + "};\n" +

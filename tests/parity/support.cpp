@@ -25,7 +25,10 @@ struct Case::Content {
     const nlohmann::json* at = &json;
     const char separator = rest.find('/') == rest.npos ? '.' : '/';
     while (!rest.empty()) {
-      const auto end = std::min(rest.find(separator), rest.size());
+      auto end = std::min(rest.find(separator), rest.size());
+      if (at->is_object())  // keys may hold dots: the shortest one that is there
+        while (end < rest.size() && !at->contains(std::string(rest.substr(0, end))))
+          end = std::min(rest.find(separator, end + 1), rest.size());
       const std::string key(rest.substr(0, end));
       rest.remove_prefix(std::min(end + 1, rest.size()));
       if (at->is_object() && at->contains(key)) {

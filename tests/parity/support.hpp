@@ -15,7 +15,8 @@ namespace data2vec::parity {
 
 /// What is compared; each has one rule and one bound (see `rule_of`).
 enum class Quantity {
-  loss, loss_element, activation, targets, gradient, cancelling_gradient, parameter, teacher, trajectory, variance, table, exact,
+  loss, loss_element, activation, targets, gradient, cancelling_gradient, parameter, teacher, trajectory, variance,
+  table, exact,
 };
 
 /// How an error is measured.
@@ -61,8 +62,9 @@ class Case {
 
   const std::string& name() const;
 
-  /// A number of the JSON by path, "optimizer.adam_betas.0"; a path with '/' is split there instead, for keys that hold
-  /// dots. null is 0, true is 1. `number_or` is for what may be absent; `has_number`: it is there.
+  /// A number of the JSON by path, "optimizer.adam_betas.0". Keys may hold dots themselves: the shortest key that is
+  /// there is taken. A path with '/' is split there instead, which is exact. null is 0, true is 1.
+  /// `number_or` is for what may be absent.
   double number(std::string_view path) const;
   double number_or(std::string_view path, double fallback) const;
   bool flag(std::string_view path) const { return number(path) != 0; }

@@ -87,8 +87,8 @@ TEST_CASE_TEMPLATE("threads: weights have the same bits for 1, 2, 3 and 5", Mode
   }
 }
 
-TEST_CASE_TEMPLATE("alignment: the batch may lie anywhere in memory (trap: sums that depend on byte offsets)", Model, Tiny,
-                   Noisy) {
+TEST_CASE_TEMPLATE("alignment: the batch may lie anywhere in memory (trap: sums that depend on byte offsets)", Model,
+                   Tiny, Noisy) {
   const Result expected = trained<Model>(1);
   for (std::size_t offset = 0; offset < 64; offset += 8) {
     INFO("offset ", offset);

@@ -115,7 +115,8 @@ TEST_CASE("the first update has the size of the learning rate whatever the gradi
 }
 
 TEST_CASE("the numbers of an update") {
-  const AdamStep step = adam_step({.adam_betas = {0.9, 0.95}, .adam_eps = 1e-6, .weight_decay = 0.5}, 0.1, 2, 0.25, true);
+  const OptimizerConfig config{.adam_betas = {0.9, 0.95}, .adam_eps = 1e-6, .weight_decay = 0.5};
+  const AdamStep step = adam_step(config, 0.1, 2, 0.25, true);
   CHECK(step.gradient_scale == 0.25);
   CHECK(step.beta1 == 0.9);
   CHECK(step.beta2 == 0.95);

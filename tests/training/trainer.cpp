@@ -38,6 +38,7 @@ void for_each_element(F&& f) {
 }
 
 constexpr std::size_t n = 16;
+constexpr double epsilon = std::numeric_limits<float>::epsilon();
 
 }  // namespace
 
@@ -54,7 +55,8 @@ TEST_CASE("the loss falls below that of the best constant on samples that can be
     if (i < 8) first += report.regression / 8;
     if (i >= updates - 8) last += report.regression / 8;
   }
-  MESSAGE("regression ", first, " -> ", last, ", target deviation ", report.target_var, ", prediction ", report.pred_var);
+  INFO("regression ", first, " -> ", last, ", deviation of targets ", report.target_var, ", of predictions ",
+       report.pred_var);
   // Predicting each channel's mean costs scale * sum of the variances of the D channels of the targets.
   const double constant = Tiny::First::loss_scale * 16 * report.target_var * report.target_var;
   CHECK(last < 0.7 * constant);
@@ -115,7 +117,7 @@ TEST_CASE("the teacher is the moving average of the students") {
       const double t = static_cast<double>(before[at]), s = static_cast<double>(student[at]);
       const double expected = info.trained ? r.ema_decay * t + (1 - r.ema_decay) * s : s;
       // Two products, a sum, and the two factors are rounded.
-      const double allowed = 3 * static_cast<double>(std::numeric_limits<float>::epsilon()) * (std::fabs(t) + std::fabs(s));
+      const double allowed = 3 * epsilon * (std::fabs(t) + std::fabs(s));
       wrong += !(std::fabs(static_cast<double>(teacher[at]) - expected) <= allowed);
       moved += teacher[at] != before[at];
     });
@@ -151,8 +153,8 @@ TEST_CASE("positions are no parameters: no update moves them") {
 }
 
 TEST_CASE("clipping: an update uses the gradient scaled to the norm asked for") {
-  // With betas of 0 and an epsilon that is as large as the learning rate and far above any gradient, Adam's first update
-  // is p - g (1 - |g| / eps + ...).
+  // With betas of 0 and an epsilon that is as large as the learning rate and far above any gradient, Adam's first
+  // update is p - g (1 - |g| / eps + ...).
   constexpr double eps = 1e6;
   TrainerOptions options = fast_options<Tiny>();
   options.schedule = ConstantSchedule{.lr = eps};
@@ -171,7 +173,6 @@ TEST_CASE("clipping: an update uses the gradient scaled to the norm asked for") 
       if (!info.trained) return;
       const double g = factor * static_cast<double>(trainer.gradient()[at]);
       const double change = static_cast<double>(trainer.weights()[at]) - static_cast<double>(start[at]);
-      const double epsilon = static_cast<double>(std::numeric_limits<float>::epsilon());
       wrong += !(std::fabs(change + g) <= 8 * epsilon * (std::fabs(static_cast<double>(start[at])) + std::fabs(g)) +
                                               g * g / eps);
     });
@@ -267,5 +268,5 @@ TEST_CASE("the chunk decides about memory, not about the result") {
     largest = std::max(largest, std::fabs(x));
   }
   // Sums over n * masks * tokens rows in another order.
-  CHECK(apart < 8 * static_cast<double>(std::numeric_limits<float>::epsilon()) * std::sqrt(16.0 * n * 2) * largest);
+  CHECK(apart < 8 * epsilon * std::sqrt(16.0 * n * 2) * largest);
 }

@@ -80,7 +80,7 @@ inline Rectangle random_crop(const RandomResizedCrop& options, Extent image, Rng
 struct ImageTransformOptions {
   Extent size = 224;                                    ///< of the result
   ChannelStatistics statistics = imagenet_statistics;   ///< what is subtracted and divided by
-  RandomResizedCrop crop;                               ///< training
+  RandomResizedCrop crop = {};                          ///< training
   bool flip = true;                                     ///< training: half of the samples are mirrored left to right
   /// Evaluation: share of the resized image's sides that the central crop keeps, in (0, 1]. 0: the reference's rule,
   /// 0.875 up to a size of 224 and 1 above. Small images that fill the model's size (CIFAR-10, MNIST) want 1.

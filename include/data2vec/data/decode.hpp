@@ -110,8 +110,8 @@ class PngDecoder {
     png_set_strip_alpha(png_);
     const int passes = png_set_interlace_handling(png_);
     png_read_update_info(png_, info_);
-    const auto width = static_cast<std::size_t>(state_.info.width), height = static_cast<std::size_t>(state_.info.height);
-    const std::size_t line = width * static_cast<std::size_t>(state_.info.channels);
+    const auto height = static_cast<std::size_t>(state_.info.height);
+    const auto line = static_cast<std::size_t>(state_.info.width) * static_cast<std::size_t>(state_.info.channels);
     if (png_get_rowbytes(png_, info_) != line) png_error(png_, "unexpected layout of rows");
     for (int pass = 0; pass < passes; ++pass)
       for (std::size_t y = 0; y < height; ++y) png_read_row(png_, out + y * line, nullptr);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Bicubic resampling of bytes, bit for bit as Pillow's `Image.resize(size, BICUBIC)`, which is what torchvision uses for
-// PIL images: a = -0.5, antialiased (the filter grows with the scale when shrinking), weights of 22 fractional bits,
-// a horizontal and then a vertical pass, each rounded to 8 bits and clipped. Source: Pillow, src/libImaging/Resample.c.
+// Bicubic resampling of bytes as Pillow's `Image.resize(size, BICUBIC)`, which torchvision uses for PIL images, bit for
+// bit up to version 12 (13 changes the order for some tall images): a = -0.5, antialiased (the filter grows when
+// shrinking), weights of 22 fractional bits, a horizontal and then a vertical pass, each rounded to 8 bits and clipped.
 #pragma once
 
 #include <algorithm>
@@ -83,7 +83,7 @@ class ResampleAxis {
 
 }  // namespace detail
 
-/// Resamples parts of images. Holds scratch memory that grows to the largest use and is then kept: one for each thread.
+/// Resamples parts of images (Pillow, src/libImaging/Resample.c). Holds scratch memory that grows to the largest use and is then kept: one for each thread.
 class Resampler {
  public:
   /// Resizes `crop` of `image` to `size`, as if it had been cut out first, and makes `window` of the result.

@@ -18,7 +18,8 @@ struct TransformerDecoder {
     static constexpr int D = S.dim, T_ = S.tokens(), R = S.masked, dim = C.decoder_dim;
     static_assert(check::HeadsDivideEmbedDim<num_heads, dim>,
                   "data2vec: the transformer decoder has 8 heads, which must divide DecoderConfig::decoder_dim");
-    static constexpr BlockConfig block{.dim = dim, .num_heads = dim % num_heads == 0 ? num_heads : 1,  // one error
+    // One head where the condition above fails: then it is the only error.
+    static constexpr BlockConfig block{.dim = dim, .num_heads = dim % num_heads == 0 ? num_heads : 1,
                                        .mlp_dim = static_cast<int>(dim * S.mlp_ratio), .norm_eps = S.norm_eps,
                                        .norm_affine = S.norm_affine, .order = S.order};
     using Blocks = Stack<block, C.decoder_layers>;

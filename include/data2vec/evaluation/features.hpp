@@ -2,6 +2,9 @@
 // Features of a trained encoder: whole samples in, no mask, no decoder, evaluation mode.
 #pragma once
 
+#include <string>
+
+#include <data2vec/core/error.hpp>
 #include <data2vec/device/classify.hpp>
 #include <data2vec/model/encoder.hpp>
 
@@ -33,11 +36,15 @@ struct Features {
   using Index = typename Enc::template Index<B, Enc::T_>;
 
   /// Features (B, E + T, D) of samples (B, sample_size): the output of shared block `layer` (0 for the prenet's output,
-  /// 1 for the first block, ...), by default the encoder's. The result lies in the workspace.
+  /// 1 for the first block, ...), by default the encoder's. The result lies in the workspace. Throws OptionError
+  /// unless 0 <= layer <= depth.
   template <Device Dev, class T>
   static View<const T, B, S, D> run(Dev& d, const typename Branch::template Weights<const T>& weights,
                                     View<const T, B, M::sample_size> samples, const Workspace<T>& w, const Index& index,
                                     int layer = last_layer) {
+    if (layer < 0 || layer > depth)
+      throw OptionError("features: expected a layer between 0 and " + std::to_string(depth) + ", found " +
+                        std::to_string(layer));
     Enc::index_all(index);
     Enc::Local::forward(d, weights.branch.front.local_encoder, samples, w.local, w.local_tape);
     const auto out = Enc::forward(Pass{d}, Pass{d}, weights.branch.front, weights.blocks, weights.norm,

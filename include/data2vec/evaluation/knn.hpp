@@ -9,11 +9,12 @@
 #include <cstddef>
 #include <span>
 #include <string>
-#include <thread>
 #include <utility>
 #include <vector>
 
 #include <data2vec/core/error.hpp>
+#include <data2vec/device/cpu/product.hpp>
+#include <data2vec/device/cpu/threads.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -35,72 +36,31 @@ struct Neighbours {
   }
 };
 
-/// Training rows packed so that one feature of 16 rows lies together: a product with a query then needs no sum across
-/// a vector. Rows beyond the end are zero.
-class KnnTile {
- public:
-  static constexpr int rows = 16, queries = 4, block_tiles = 16;  // 16 tiles of dim 784 are 800 KB
-  using Vector = float __attribute__((vector_size(32)));
-  static constexpr int lanes = 8;
-
-  static void pack(const float* train, int count, int dim, float* packed) {
-    for (int d = 0; d < dim; ++d)
-      for (int r = 0; r < rows; ++r)
-        packed[d * rows + r] = r < count ? train[static_cast<std::ptrdiff_t>(r) * dim + d] : 0;
-  }
-
-  /// products[q][r] = query q . packed row r, summed over the features in their order.
-  static void multiply(const float* const (&query)[queries], const float* packed, int dim,
-                       float (&products)[queries][rows]) {
-    Vector sum[queries][2] = {};
-    for (int d = 0; d < dim; ++d) {
-      Vector low, high;
-      __builtin_memcpy(&low, packed + d * rows, sizeof low);
-      __builtin_memcpy(&high, packed + d * rows + lanes, sizeof high);
-      for (int q = 0; q < queries; ++q) {
-        sum[q][0] += query[q][d] * low;
-        sum[q][1] += query[q][d] * high;
-      }
-    }
-    __builtin_memcpy(products, sum, sizeof products);
-  }
-};
-
-/// Searches for queries [begin, end) of the test set: similarity = product - offset of the training row.
+/// Searches for queries [begin, end) of the test set: similarity = product + offset of the training row. The products
+/// are the library's own (device/cpu/product.hpp): the bits of one do not depend on its neighbours.
 struct KnnSearch {
   std::span<const float> train, test;            ///< (rows, dim)
-  std::span<const float> offset;                 ///< per training row, subtracted from the product
+  std::span<const float> offset;                 ///< per training row
   int dim;
   std::size_t k;
+  static constexpr int rows = 512, queries = 64;  // of a block of products
 
   void run(std::size_t begin, std::size_t end, std::vector<Neighbours>& result) const {
-    constexpr int block = KnnTile::rows * KnnTile::block_tiles;
-    const int train_rows = static_cast<int>(offset.size());
-    std::vector<float> packed(static_cast<std::size_t>(block) * static_cast<std::size_t>(dim));
-    const auto tile_size = static_cast<std::ptrdiff_t>(KnnTile::rows) * dim;
-    for (int first = 0; first < train_rows; first += block) {
-      const int tiles = (std::min(block, train_rows - first) + KnnTile::rows - 1) / KnnTile::rows;
-      for (int t = 0; t < tiles; ++t) {
-        const int row = first + t * KnnTile::rows;
-        KnnTile::pack(train.data() + static_cast<std::ptrdiff_t>(row) * dim, std::min(KnnTile::rows, train_rows - row),
-                      dim, packed.data() + t * tile_size);
+    using Products = Product<float, isa::Native>;
+    std::vector<float> products(static_cast<std::size_t>(rows) * queries);
+    const int count = static_cast<int>(offset.size());
+    for (std::size_t first = begin; first < end; first += queries) {
+      const int n = static_cast<int>(std::min<std::size_t>(queries, end - first));
+      const float* const query = test.data() + first * static_cast<std::size_t>(dim);
+      for (int row = 0; row < count; row += rows) {
+        const int m = std::min(rows, count - row);
+        const float* const block = train.data() + static_cast<std::ptrdiff_t>(row) * dim;
+        Products::run(n, m, dim, {query, dim, 1}, {block, 1, dim}, offset.data() + row, false, products.data(), m);
+        for (int i = 0; i < n; ++i)
+          for (int r = 0; r < m; ++r)
+            result[first + static_cast<std::size_t>(i)].offer(products[static_cast<std::size_t>(i * m + r)], row + r, k);
       }
-      for (std::size_t q = begin; q < end; q += KnnTile::queries)
-        for (int t = 0; t < tiles; ++t)
-          match(q, end, first + t * KnnTile::rows, packed.data() + t * tile_size, result);
     }
-  }
-
-  void match(std::size_t begin, std::size_t end, int row, const float* packed, std::vector<Neighbours>& result) const {
-    const float* query[KnnTile::queries];
-    for (std::size_t i = 0; i < KnnTile::queries; ++i)  // short groups repeat their last query
-      query[i] = test.data() + std::min(begin + i, end - 1) * static_cast<std::size_t>(dim);
-    float products[KnnTile::queries][KnnTile::rows];
-    KnnTile::multiply(query, packed, dim, products);
-    const int rows = std::min(KnnTile::rows, static_cast<int>(offset.size()) - row);
-    for (std::size_t i = 0; i < KnnTile::queries && begin + i < end; ++i)
-      for (int r = 0; r < rows; ++r)
-        result[begin + i].offer(products[i][r] - offset[static_cast<std::size_t>(row + r)], row + r, k);
   }
 };
 
@@ -181,21 +141,17 @@ inline std::vector<int> knn_predict(std::span<const float> train, std::span<cons
   } else {
     const auto lengths = detail::squared_lengths(train, dim, "training");
     detail::squared_lengths(test, dim, "test");
-    std::transform(lengths.begin(), lengths.end(), offset.begin(), [](double l) { return static_cast<float>(l / 2); });
+    std::transform(lengths.begin(), lengths.end(), offset.begin(), [](double l) { return static_cast<float>(-l / 2); });
   }
   const std::size_t queries = test.size() / width;
   std::vector<detail::Neighbours> neighbours(queries);
   const detail::KnnSearch search{train, test, offset, dim, static_cast<std::size_t>(k)};
-  const std::size_t wanted = threads > 0 ? static_cast<std::size_t>(threads)
-                                         : std::max<std::size_t>(1, std::thread::hardware_concurrency());
-  const std::size_t groups = (queries + detail::KnnTile::queries - 1) / detail::KnnTile::queries;
-  const std::size_t workers = std::max<std::size_t>(1, std::min(wanted, groups));
-  const auto part = [&](std::size_t i) { return std::min(queries, groups * i / workers * detail::KnnTile::queries); };
-  std::vector<std::jthread> pool;
-  for (std::size_t i = 1; i < workers; ++i)
-    pool.emplace_back([&, i] { search.run(part(i), part(i + 1), neighbours); });
-  search.run(part(0), part(1), neighbours);
-  pool.clear();
+  constexpr std::size_t group = detail::KnnSearch::queries;
+  ThreadTeam team(threads);
+  team.for_each_task(static_cast<int>((queries + group - 1) / group), [&](int, int task) {
+    const std::size_t first = static_cast<std::size_t>(task) * group;
+    search.run(first, std::min(queries, first + group), neighbours);
+  });
   std::vector<int> labels;
   for (const detail::Neighbours& n : neighbours) labels.push_back(detail::vote(n, train_labels));
   return labels;

@@ -45,6 +45,7 @@ struct BlockScratch {
 template <BlockConfig C>
 struct Block {
   static constexpr int dim = C.dim;
+  static constexpr double norm_eps = C.norm_eps;  // named: clang misreads doubles of template arguments (llvm #146272)
   static constexpr bool post_norm = C.order == NormOrder::post;
   using Attention = SelfAttention<dim, C.num_heads, C.attention_dropout, C.encoder_dropout>;
   using Mlp = FeedForward<dim, C.mlp_dim, C.activation_dropout>;
@@ -103,19 +104,20 @@ struct Block {
       Attention::template forward<P, T, N, S>(pass, p.attn, layer, x, scratch.branch, tape.attn, extras);
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
       device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
-      Norm::forward(d, p.norm1, rows, C.norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats1.data);
+      Norm::forward(d, p.norm1, rows, norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats1.data);
     } else {
-      Norm::forward(d, p.norm1, rows, C.norm_eps, x.data, tape.attention_input.data, tape.stats1.data);
+      Norm::forward(d, p.norm1, rows, norm_eps, x.data, tape.attention_input.data, tape.stats1.data);
       Attention::template forward<P, T, N, S>(pass, p.attn, layer, tape.attention_input, scratch.branch, tape.attn,
                                               extras);
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
       device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
-      Norm::forward(d, p.norm2, rows, C.norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats2.data);
+      Norm::forward(d, p.norm2, rows, norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats2.data);
     }
     Mlp::template forward<P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, tape.mlp);
     const T* branch = scratch.branch.data;
     if constexpr (P::training && (C.post_mlp_drop || C.drop_path)) {
-      const auto post = pass.draws.at(Site::post_mlp_dropout, static_cast<std::uint32_t>(layer), pass.rates.post_mlp_drop);
+      const auto post =
+          pass.draws.at(Site::post_mlp_dropout, static_cast<std::uint32_t>(layer), pass.rates.post_mlp_drop);
       if constexpr (C.post_mlp_drop) device::dropout(d, N, S * dim, post, branch, scratch.dropped.data);
       else device::copy(d, size, branch, scratch.dropped.data);
       path(pass, Site::drop_path_mlp, layer, drop_path_rate, N, S, scratch.dropped.data, scratch.dropped.data);
@@ -123,7 +125,7 @@ struct Block {
     }
     if constexpr (C.order == NormOrder::post) {
       device::add(d, size, tape.mlp_input.data, branch, tape.summed.data);
-      Norm::forward(d, p.norm2, rows, C.norm_eps, tape.summed.data, y.data, tape.stats2.data);
+      Norm::forward(d, p.norm2, rows, norm_eps, tape.summed.data, y.data, tape.stats2.data);
     } else if constexpr (C.order == NormOrder::pre_fairseq) {
       device::add(d, size, scratch.branch.data, branch, y.data);
     } else {
@@ -152,7 +154,8 @@ struct Block {
     path(pass, Site::drop_path_mlp, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
     if constexpr (P::training && C.post_mlp_drop)
       device::dropout(d, N, S * dim,
-                      pass.draws.at(Site::post_mlp_dropout, static_cast<std::uint32_t>(layer), pass.rates.post_mlp_drop),
+                      pass.draws.at(Site::post_mlp_dropout, static_cast<std::uint32_t>(layer),
+                                    pass.rates.post_mlp_drop),
                       scratch.branch.data, scratch.branch.data);
     if constexpr (C.order == NormOrder::pre_fairseq)
       device::add(d, size, scratch.branch.data, dy.data, scratch.branch.data);

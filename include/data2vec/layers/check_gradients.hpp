@@ -269,8 +269,8 @@ class GradientCheck {
 }  // namespace detail
 
 /// Checks `Layer` on a device whose memory the host can read: `check_gradients<Mine, Cpu>()`. `passed` in the report:
-/// every gradient agrees with the differences, and the contract of `DifferentiableLayer` holds. The layer must be smooth
-/// where it is checked.
+/// every gradient agrees with the differences, and the contract of `DifferentiableLayer` holds. The layer must be
+/// smooth where it is checked.
 template <class Layer, class D>
   requires DifferentiableLayer<Layer, D>
 GradientReport check_gradients(const GradientOptions& options = {}) {

@@ -21,6 +21,7 @@ struct Alibi {
   static constexpr int scale_rows = C.learned_alibi_scale_per_layer ? blocks : 1;
   static constexpr int scale_heads = C.learned_alibi_scale_per_head ? heads : 1;
   static constexpr int table_side = C.alibi_max_pos > 0 ? C.alibi_max_pos : T_;
+  static constexpr double initial_scale = C.alibi_scale;
   static constexpr bool learns = used && (C.learned_alibi_scale || C.learned_alibi);
 
   template <class T>
@@ -33,7 +34,7 @@ struct Alibi {
     View<T, scale_rows, 1, scale_heads, 1, 1> scale;
     std::conditional_t<C.learned_alibi, Learned<T>, Nothing> bias;
     static constexpr void visit(auto&& f, auto&... p) {
-      f(Field{"alibi_scale", init::constant(C.alibi_scale), C.learned_alibi_scale}, p.scale...);
+      f(Field{"alibi_scale", init::constant(initial_scale), C.learned_alibi_scale}, p.scale...);
       f("alibi_bias", p.bias...);
     }
   };

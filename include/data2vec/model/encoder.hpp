@@ -27,6 +27,7 @@ template <Config C, class M, bool always_drop_path = false>
 struct Encoder {
   static constexpr int D = C.embed_dim, E = M::config.num_extra_tokens, T_ = M::grid.size();
   static constexpr int prenet_depth = M::config.prenet_depth;
+  static constexpr double norm_eps = C.norm_eps;  // named: clang misreads doubles of template arguments (llvm #146272)
   static constexpr bool post_norm = !C.layer_norm_first;
   static constexpr bool drops_prenet_input = M::config.prenet_dropout > 0;
   static constexpr bool drops_input = C.dropout_input > 0;
@@ -173,7 +174,7 @@ struct Encoder {
     device::gather_rows<D>(d, N * S, m.pool.data, index.rows.data, m.input.data);                 // (N, S, D)
     View<T, N, S, D> x = m.input;
     if constexpr (post_norm) {
-      Norm::forward(d, front.context_encoder.norm, N * S, C.norm_eps, m.input.data, m.normed.data, m.stats.data);
+      Norm::forward(d, front.context_encoder.norm, N * S, norm_eps, m.input.data, m.normed.data, m.stats.data);
       x = m.normed;
     }
     drop<drops_prenet_input, N, S>(early_pass, Site::prenet_dropout, early_pass.rates.prenet_dropout, x.data);
@@ -188,7 +189,7 @@ struct Encoder {
     auto y = Blocks::template forward<P, T, N, S>(pass, shared, block_rates(pass.rates), early, m.blocks, m.scratch, {},
                                                   bias, tap);
     if constexpr (!post_norm) {
-      Norm::forward(d, norm, N * S, C.norm_eps, y.data, m.output.data, m.output_stats.data);
+      Norm::forward(d, norm, N * S, norm_eps, y.data, m.output.data, m.output_stats.data);
       y = m.output;
     }
     return {early, y};

@@ -57,6 +57,8 @@ struct BranchStep {
   static constexpr bool has_cls = C.cls_loss > 0, has_recon = C.recon_loss > 0;
   static constexpr bool teacher_has_local = !C.ema_encoder_only && M::config.ema_local_encoder;
   static constexpr bool drops_decoder_input = Dec::config.input_dropout > 0;
+  // Named: clang misreads doubles of template arguments at run time (llvm #146272).
+  static constexpr double loss_beta = C.loss_beta;
   static constexpr double loss_scale = C.loss_scale > 0 ? C.loss_scale : 1 / init::square_root(D);
 
   template <class T>
@@ -239,7 +241,7 @@ struct BranchStep {
     sums.sample_size = N * R;
     sums.regression = weights.d2v_loss * scale *
                       device::regression_loss<D>(d, N * R, m.prediction.data, w.targets.data, index.target_rows.data,
-                                                 C.loss_beta, weights.d2v_loss * scale / sample_size, m.dprediction.data);
+                                                 loss_beta, weights.d2v_loss * scale / sample_size, m.dprediction.data);
     device::channel_moments<D>(d, N * R, m.prediction.data, nullptr, moments, moments + D);
     device::channel_moments<D>(d, N * R, w.targets.data, index.target_rows.data, moments + 2 * D, moments + 3 * D);
     if constexpr (has_recon) sums.recon = reconstruct<B>(pass, student, gradient, samples, weights, sample_size, w, m, index);
@@ -247,7 +249,7 @@ struct BranchStep {
       mean_targets<B>(d, w);
       device::gather_rows<D>(d, N, m.pool.data, index.cls_rows.data, m.cls.data);                 // (N, D)
       sums.cls = weights.cls_loss * scale *
-                 device::regression_loss<D>(d, N, m.cls.data, w.target_mean.data, index.samples.data, C.loss_beta,
+                 device::regression_loss<D>(d, N, m.cls.data, w.target_mean.data, index.samples.data, loss_beta,
                                             weights.cls_loss * scale, m.dcls.data);
     }
 
@@ -375,7 +377,7 @@ struct BranchStep {
                                                                                                w.patches.data);
     Projection::forward(d, student.recon_proj.linear, N * R, m.prediction.data, m.pixels.data);   // (N, R, D)
     const double sum = device::regression_loss<D>(d, N * R, m.pixels.data, w.patches.data, index.target_rows.data,
-                                                  C.loss_beta, weights.recon_loss * loss_scale / sample_size,
+                                                  loss_beta, weights.recon_loss * loss_scale / sample_size,
                                                   m.dpixels.data);
     Projection::template backward<Grad::accumulate>(d, student.recon_proj.linear, N * R, m.prediction.data,
                                                     m.dpixels.data, m.dprediction.data, gradient.recon_proj.linear);

@@ -38,6 +38,8 @@ template <Config C, class... Br>
 struct Data2Vec2Model {
   static constexpr Config config = C;
   static constexpr int branches = sizeof...(Br);
+  // Brings a decoder's own conditions to the door.
+  static_assert(((sizeof(typename BranchStep<C, Br>::Network) > 0) && ...));
   template <int i>
   using BranchAt = BranchStep<C, std::tuple_element_t<static_cast<std::size_t>(i), std::tuple<Br...>>>;
   using First = BranchAt<0>;
@@ -101,8 +103,9 @@ struct Data2Vec2Model {
   static constexpr std::size_t teacher_parameter_count =
       elements_where<Parameters<float>>([](std::string_view name) { return in_teacher(name); });
 
-  /// Floating-point operations of one training step per sample of branch `i`. The backward of a product costs two; parts
-  /// whose input needs no gradient say what theirs costs by `backward_flops_per_sample` or `backward_flops_per_row`.
+  /// Floating-point operations of one training step per sample of branch `i`. The backward of a product costs two;
+  /// parts whose input needs no gradient say what theirs costs by `backward_flops_per_sample` (local encoders) or
+  /// `backward_flops_per_row` (decoders).
   /// With `ema_encoder_only` it is the student's prenet that the teacher's tokens go through: as many operations.
   template <int i = 0>
   static constexpr StepFlops step_flops = [] {
