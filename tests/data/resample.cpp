@@ -72,8 +72,9 @@ TEST_CASE("resample: the bytes of Pillow 10.4") {
 }
 
 TEST_CASE("resample: the formula in double, to the rounding of two passes") {
-  for (const auto& [height, width, to_height, to_width] :
+  for (const auto& sizes :
        {std::array{9, 14, 5, 3}, {9, 14, 30, 41}, {16, 1, 4, 7}, {1, 300, 1, 7}, {12, 12, 11, 13}}) {
+    const int height = sizes[0], width = sizes[1], to_height = sizes[2], to_width = sizes[3];
     CAPTURE(to_height);
     CAPTURE(to_width);
     const auto image = pattern(height, width, 1);

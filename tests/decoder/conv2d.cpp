@@ -16,30 +16,29 @@ namespace {
 constexpr DecoderShape shape(Grid grid, int dim) {
   return {dim, grid, grid.size() / 3, grid.size() - grid.size() / 3, 4, NormOrder::post, 1e-6, true};
 }
+constexpr DecoderConfig convolutions(int dim, int groups, int kernel, int layers, bool residual = true) {
+  return {.decoder_dim = dim, .decoder_groups = groups, .decoder_kernel = kernel, .decoder_layers = layers,
+          .decoder_residual = residual};
+}
 template <DecoderConfig C, int dim, Grid grid = Grid{3, 4}>
 using Layer = DecoderLayer<Conv2dDecoder<C>, shape(grid, dim), 2>;
 
 }  // namespace
 
 TEST_CASE("conv decoder: gradients") {
-  expect_gradients<Layer<DecoderConfig{.decoder_dim = 8, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2}, 8>>();
-  // Another width than the encoder's: no residual around the first layer.
-  expect_gradients<Layer<DecoderConfig{.decoder_dim = 6, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 3}, 4>>();
+  expect_gradients<Layer<convolutions(8, 2, 3, 2), 8>>();
+  expect_gradients<Layer<convolutions(6, 2, 3, 3), 4>>();  // another width than the encoder's: no first residual
 }
 
-TEST_CASE("conv decoder: gradients without residuals, of one layer, of even and of wide kernels") {
-  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 1, .decoder_kernel = 3, .decoder_layers = 2,
-                          .decoder_residual = false}, 4>>();
-  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 4, .decoder_kernel = 2, .decoder_layers = 1}, 4>>();
-  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 5, .decoder_layers = 2}, 4>>();
-  expect_gradients<Layer<DecoderConfig{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2}, 4,
-                         Grid{1, 6}>>();
+TEST_CASE("conv decoder: gradients without residuals, of one layer, of even and of wide kernels, on a sequence") {
+  expect_gradients<Layer<convolutions(4, 1, 3, 2, false), 4>>();
+  expect_gradients<Layer<convolutions(4, 4, 2, 1), 4>>();
+  expect_gradients<Layer<convolutions(4, 2, 5, 2), 4>>();
+  expect_gradients<Layer<convolutions(4, 2, 3, 2), 4, Grid{1, 6}>>();
 }
 
 TEST_CASE("conv decoder: a hidden token is predicted from kernel / 2 cells around per layer, and no further") {
-  constexpr DecoderConfig config{.decoder_dim = 4, .decoder_groups = 1, .decoder_kernel = 3, .decoder_layers = 2};
-  constexpr Grid grid{1, 9};
-  using L = Layer<config, 4, grid>;
+  using L = Layer<convolutions(4, 1, 3, 2), 4, Grid{1, 9}>;
   Cpu d;
   std::vector<double> weights(buffer_size<L::Parameters<double>>), tape(buffer_size<L::Tape<double>>);
   Rng rng({.seed = 12});

@@ -35,8 +35,8 @@ TEST_CASE("attention: gradients with a bias on the logits and with hidden keys")
 
 TEST_CASE("attention: gradients under dropout of probabilities and output") {
   expect_gradients<Layer<AttentionSetting{.training = true, .attention_dropout = true}>>();
-  expect_gradients<Layer<AttentionSetting{.training = true, .attention_dropout = true, .encoder_dropout = true, .bias = true,
-                          .hidden = true}>>();
+  expect_gradients<Layer<AttentionSetting{.training = true, .attention_dropout = true, .encoder_dropout = true,
+                                          .bias = true, .hidden = true}>>();
   expect_gradients<Layer<AttentionSetting{.training = false, .attention_dropout = true, .encoder_dropout = true}>>();
 }
 

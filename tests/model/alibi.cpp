@@ -35,13 +35,14 @@ TEST_CASE("alibi: gradients of a learned scale: one, per head, per layer, per he
   expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true, .learned_alibi_scale_per_head = true}>>();
   expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true, .learned_alibi_scale_per_layer = true}>>();
   expect_gradients<Layer<ModalityConfig{.learned_alibi_scale = true, .learned_alibi_scale_per_head = true,
-                          .learned_alibi_scale_per_layer = true}>>();
+                                        .learned_alibi_scale_per_layer = true}>>();
 }
 
 TEST_CASE("alibi: gradients of a learned table, shorter and longer than the sequence, with and without learned scale") {
   expect_gradients<Layer<ModalityConfig{.learned_alibi = true}>>();
   expect_gradients<Layer<ModalityConfig{.learned_alibi = true, .alibi_max_pos = 3, .learned_alibi_scale = true,
-                          .learned_alibi_scale_per_head = true, .learned_alibi_scale_per_layer = true}>>();
+                                        .learned_alibi_scale_per_head = true,
+                                        .learned_alibi_scale_per_layer = true}>>();
   expect_gradients<Layer<ModalityConfig{.learned_alibi = true, .alibi_max_pos = 7}>>();
 }
 

@@ -70,6 +70,8 @@ void check_distribution(const std::vector<float>& x, double deviation, double ku
 constexpr double no_bound = 1e30;
 double uniform_deviation(double bound) { return bound / std::sqrt(3.0); }
 
+constexpr Config config{.embed_dim = 16, .depth = 1, .num_heads = 2, .average_top_k_layers = 1};
+
 bool all(const std::vector<float>& x, float value) {
   return !x.empty() && std::all_of(x.begin(), x.end(), [&](float v) { return v == value; });
 }
@@ -146,7 +148,6 @@ TEST_CASE("the start is a function of the seed, each tensor has its own draws, g
 }
 
 TEST_CASE("a model's start: tables are filled, extra tokens as configured, double and float alike") {
-  constexpr Config config{.embed_dim = 16, .depth = 1, .num_heads = 2, .average_top_k_layers = 1};
   using Images = Vision<VisionConfig{.input_size = 8,
                                      .patch_size = 2,
                                      .in_chans = 1,

@@ -114,7 +114,7 @@ void expect_targets() {
 }  // namespace
 
 TEST_CASE("targets: the mean over the last K blocks") {
-  using Layers = Targets<with({}), B, tokens, E>;
+  using Layers = Targets<with(Config{}), B, tokens, E>;
   CHECK_FALSE(Layers::takes(1));
   CHECK(Layers::takes(2));
   CHECK(Layers::takes(3));
@@ -136,7 +136,7 @@ TEST_CASE("targets: each normalisation of the mean, and all in their order") {
 }
 
 TEST_CASE("targets: instance norm gives every channel of every sample mean 0 and variance 1") {
-  Values v = found<with({.instance_norm_targets = true})>();
+  Values v = found<with(Config{.instance_norm_targets = true})>();
   for (int b = 0; b < B; ++b)
     for (int c = 0; c < D; ++c) {
       double sum = 0, squares = 0;

@@ -46,8 +46,9 @@ void check_workspace() {
       bind<typename Model::template Parameters<const float>>(static_cast<const float*>(weights.data())));
   const View<const float, B, Br::M::sample_size> input{samples.data()};
   const auto written = Model::template weights<0>(bind<Parameters>(gradient.data()));
-  const auto loss = Br::step(pass, student, student, written, input, input, static_cast<const float*>(nullptr), 0.01, {1, 1, 1}, B * Br::masks * Br::R,
-                             bind<Workspace>(memory.data() + guard), index, moments.data());
+  const auto loss = Br::step(pass, student, student, written, input, input, static_cast<const float*>(nullptr), 0.01,
+                             {1, 1, 1}, B * Br::masks * Br::R, bind<Workspace>(memory.data() + guard), index,
+                             moments.data());
   CHECK(is_finite(loss.total()));
   bool finite = true;
   for (const float g : gradient) finite = finite && is_finite(g);

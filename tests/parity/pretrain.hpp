@@ -203,16 +203,11 @@ class PretrainCase {
     const TensorUpdate how{lr, count, clip_factor(norm, config.clip_norm)};
     const OptimizerState<float> state{model_.weights.data(), model_.gradient.data(), model_.m.data(), model_.v.data()};
     for (const TensorInfo& info : tensor_table<typename CaseModel<Model>::Parameters>) {
-      if (!without_gradient(info)) update_tensor(cpu_, config, info, how, state, 0, info.size);
+      if (Model::receives_gradient(info.name.view())) update_tensor(cpu_, config, info, how, state, 0, info.size);
       if (Model::in_teacher(info.name.view()))
         follow_tensor(cpu_, info, decay, static_cast<const float*>(model_.weights.data()), model_.teacher.data(), 0,
                       info.size);
     }
-  }
-
-  /// Parameters that no gradient reaches are left alone completely.
-  static bool without_gradient(const TensorInfo& info) {
-    return M::config.local_grad_mult == 0 && info.name.view().find(".local_encoder.") != std::string_view::npos;
   }
 
   /// Intermediate values under the names of the fixtures. Rows of extra tokens are cut from layer results.

@@ -67,8 +67,8 @@ template <class Model, int B, Device Dev, class T>
 View<const T, B, Features<Model, B>::S, Features<Model, B>::D> features(
     Dev& d, const typename Model::template Parameters<const T>& parameters,
     View<const T, B, Features<Model, B>::M::sample_size> samples,
-    const typename Features<Model, B>::template Workspace<T>& workspace, const typename Features<Model, B>::Index& index,
-    int layer = Features<Model, B>::last_layer) {
+    const typename Features<Model, B>::template Workspace<T>& workspace,
+    const typename Features<Model, B>::Index& index, int layer = Features<Model, B>::last_layer) {
   return Features<Model, B>::run(d, Model::template weights<0>(parameters), samples, workspace, index, layer);
 }
 

@@ -41,7 +41,7 @@ struct ProbeReport {
   double penalty = 0;
   double validation_accuracy = 0;  ///< of the chosen penalty; 0 if there was no choice
   double loss = 0;                 ///< mean cross entropy of the training rows, in nats
-  LbfgsResult solver;              ///< of the last fit
+  LbfgsResult solver = {};         ///< of the last fit
 };
 
 /// A linear classifier of feature vectors. Features are standardised with the training rows' means and deviations;

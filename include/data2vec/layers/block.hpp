@@ -45,7 +45,7 @@ struct BlockScratch {
 template <BlockConfig C>
 struct Block {
   static constexpr int dim = C.dim;
-  static constexpr double norm_eps = C.norm_eps;  // named: clang misreads doubles of template arguments (llvm #146272)
+  static constexpr double norm_eps = C.norm_eps;  // a name of its own: clang misreads C's doubles at run time
   static constexpr bool post_norm = C.order == NormOrder::post;
   using Attention = SelfAttention<dim, C.num_heads, C.attention_dropout, C.encoder_dropout>;
   using Mlp = FeedForward<dim, C.mlp_dim, C.activation_dropout>;

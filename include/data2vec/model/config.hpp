@@ -65,7 +65,7 @@ struct ModalityConfig {
   double start_drop_path_rate = 0;
   double end_drop_path_rate = 0;
 
-  int num_extra_tokens = 0;                 ///< E: learned tokens in front of the sequence; the last one is the CLS token
+  int num_extra_tokens = 0;                 ///< E: learned tokens in front of the sequence; the last is the CLS token
   bool init_extra_token_zero = true;        ///< the first extra token starts at zero, the others at N(0, 1)
 
   double mask_noise_std = 0.01;             ///< standard deviation of the noise that stands for hidden tokens
@@ -90,7 +90,7 @@ struct VisionConfig {
   Extent input_size = 224;                  ///< pixels; one int or {height, width}
   Extent patch_size = 16;                   ///< pixels; must divide input_size
   int in_chans = 3;
-  int embed_dim = 0;                        ///< width of the patch embedding; 0: the model's. Another one adds a projection
+  int embed_dim = 0;                        ///< width of the patch embedding; 0: the model's (others: a projection)
   bool fixed_positions = true;              ///< 2-D sin-cos positions on every token
   ModalityConfig modality = {};
 

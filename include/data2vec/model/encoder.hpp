@@ -27,7 +27,7 @@ template <Config C, class M, bool always_drop_path = false>
 struct Encoder {
   static constexpr int D = C.embed_dim, E = M::config.num_extra_tokens, T_ = M::grid.size();
   static constexpr int prenet_depth = M::config.prenet_depth;
-  static constexpr double norm_eps = C.norm_eps;  // named: clang misreads doubles of template arguments (llvm #146272)
+  static constexpr double norm_eps = C.norm_eps;  // a name of its own: clang misreads C's doubles at run time
   static constexpr bool post_norm = !C.layer_norm_first;
   static constexpr bool drops_prenet_input = M::config.prenet_dropout > 0;
   static constexpr bool drops_input = C.dropout_input > 0;

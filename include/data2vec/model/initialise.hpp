@@ -37,8 +37,8 @@ inline float draw_value(Rng& rng, const Init& init) {
 
 }  // namespace detail
 
-/// Fills the buffer of a struct: every tensor by its `Init` (fixed tensors with zero), the gaps with zero. Tensor i draws
-/// from a stream of its own, so a value depends on the seed, the tensor's index and the element alone.
+/// Fills the buffer of a struct: every tensor by its `Init` (fixed tensors with zero), the gaps with zero. Tensor i
+/// draws from a stream of its own, so a value depends on the seed, the tensor's index and the element alone.
 template <class P, class T>
 void initialise_tensors(T* buffer, std::uint64_t seed, bool mae_init) {
   for (std::size_t i = 0; i < buffer_size<P>; ++i) buffer[i] = 0;
@@ -46,7 +46,8 @@ void initialise_tensors(T* buffer, std::uint64_t seed, bool mae_init) {
   for (const TensorInfo& info : tensor_table<P>) {
     const Init init = detail::effective_init(info, mae_init);
     Rng rng({.seed = seed, .sample = index++, .site = Site::initialise});
-    const std::size_t width = info.rank > 0 ? static_cast<std::size_t>(info.shape[static_cast<std::size_t>(info.rank - 1)]) : 1;
+    const int last = info.rank > 0 ? info.shape[static_cast<std::size_t>(info.rank - 1)] : 1;
+    const auto width = static_cast<std::size_t>(last);
     for (std::size_t i = 0; i < info.size; ++i) {
       const float value = detail::draw_value(rng, init);
       const bool zero = init.zero_row >= 0 && i / width == static_cast<std::size_t>(init.zero_row);

@@ -57,7 +57,7 @@ struct BranchStep {
   static constexpr bool has_cls = C.cls_loss > 0, has_recon = C.recon_loss > 0;
   static constexpr bool teacher_has_local = !C.ema_encoder_only && M::config.ema_local_encoder;
   static constexpr bool drops_decoder_input = Dec::config.input_dropout > 0;
-  // Named: clang misreads doubles of template arguments at run time (llvm #146272).
+  // Names of their own: where padding precedes a double in C, clang misreads it at run time (not in constants).
   static constexpr double loss_beta = C.loss_beta;
   static constexpr double loss_scale = C.loss_scale > 0 ? C.loss_scale : 1 / init::square_root(D);
 

@@ -103,6 +103,11 @@ struct Data2Vec2Model {
   static constexpr std::size_t teacher_parameter_count =
       elements_where<Parameters<float>>([](std::string_view name) { return in_teacher(name); });
 
+  /// Whether a gradient reaches a tensor. What none reaches is left alone by the optimizer: no decay, no moments.
+  static constexpr bool receives_gradient(std::string_view name) {
+    return ((Br::Modality::config.local_grad_mult != 0 || !belongs_to<Br>(name, ".local_encoder.")) && ...);
+  }
+
   /// Floating-point operations of one training step per sample of branch `i`. The backward of a product costs two;
   /// parts whose input needs no gradient say what theirs costs by `backward_flops_per_sample` (local encoders) or
   /// `backward_flops_per_row` (decoders).

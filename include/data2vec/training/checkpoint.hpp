@@ -4,27 +4,21 @@
 // configuration and the training's progress as JSON.
 #pragma once
 
+#include <charconv>
 #include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <data2vec/core/buffer.hpp>
-#include <data2vec/device/cpu/cpu.hpp>
 #include <data2vec/io/json.hpp>
 #include <data2vec/io/weights.hpp>
 #include <data2vec/model/fields.hpp>
+#include <data2vec/training/trainer.hpp>
 
 namespace data2vec::inline v0 {
 
 /// Raised by one with every change of what a checkpoint holds. A reader takes its own schema and those below.
 inline constexpr int checkpoint_schema = 1;
-
-/// The buffers of a training, of one layout, and what else changes from update to update.
-struct TrainingState {
-  float *weights, *teacher, *m, *v;
-  std::int64_t* updates;
-};
 
 namespace detail {
 
@@ -64,8 +58,8 @@ Json describe_model() {
   return json;
 }
 
-/// Writes a checkpoint; an existing file is replaced only once the new one is complete and on disk. `extra` is kept with
-/// it (options, progress of the caller). Throws FileError; the old file then stays.
+/// Writes a checkpoint; an existing file is replaced only once the new one is complete and on disk. `extra` is kept
+/// with it (options, progress of the caller). Throws FileError; the old file then stays.
 template <class Model>
 void save_checkpoint(const std::string& path, const TrainingState& state, const Json& extra = Json::object()) {
   using P = typename Model::template Parameters<float>;
@@ -83,8 +77,8 @@ void save_checkpoint(const std::string& path, const TrainingState& state, const 
 }
 
 /// Reads a checkpoint into `state` and returns what was kept as `extra`. Throws FileError for a file that is not a
-/// checkpoint, and MismatchError, listing every difference of configuration, names and shapes, for one of another model;
-/// `state` then stays as it was.
+/// checkpoint, and MismatchError, listing every difference of configuration, names and shapes, for one of another
+/// model; `state` then stays as it was.
 template <class Model>
 Json load_checkpoint(const std::string& path, const TrainingState& state) {
   using P = typename Model::template Parameters<float>;
@@ -102,7 +96,10 @@ Json load_checkpoint(const std::string& path, const TrainingState& state) {
   detail::list_differences(describe_model<Model>(), parse_json(entry("configuration"), path), "", differences);
   if (!differences.empty()) throw MismatchError(path + ": a checkpoint of another configuration:" + differences);
   const Json extra = parse_json(entry("extra"), path);
-  const std::int64_t updates = std::stoll(entry("updates"));
+  std::int64_t updates = 0;
+  const std::string& count = entry("updates");
+  if (std::from_chars(count.data(), count.data() + count.size(), updates).ptr != count.data() + count.size())
+    throw FileError(path, "expected the number of updates, found \"" + count + "\"");
   // All or nothing: into buffers of our own first.
   const auto read = [&](const char* prefix) {
     Buffer<float> buffer(buffer_size<P>);

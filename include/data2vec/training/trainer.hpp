@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// One training step of a model on the CPU: masks, teacher, student, decoder, losses, backward, clipping, Adam, teacher's
-// moving average. Samples run depth first in chunks; threads take units of chunks, whose gradients are added in the order
-// of the units, so weights have the same bits for any number of threads.
+// One training step of a model on the CPU: masks, teacher, student, decoder, losses, backward, clipping, Adam, moving
+// average of the teacher. Samples run depth first in chunks; threads take units of chunks, whose gradients are added in
+// the order of the units, so weights have the same bits for any number of threads.
 #pragma once
 
 #include <cmath>
@@ -57,6 +57,12 @@ inline constexpr int default_chunk = [] {
   return chunk;
 }();
 
+/// The buffers of a training, of one layout, and what else changes from update to update.
+struct TrainingState {
+  float *weights, *teacher, *m, *v;
+  std::int64_t* updates;
+};
+
 template <class Model, class Device, int chunk = default_chunk<typename Model::First>>
 class Trainer;
 
@@ -76,7 +82,10 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     const int threads = updater_.team().size();
     threads_.reserve(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i) threads_.emplace_back();
-    for (const TensorInfo& info : tensor_table<Parameters>) in_teacher_.push_back(Model::in_teacher(info.name.view()));
+    for (const TensorInfo& info : tensor_table<Parameters>) {
+      in_teacher_.push_back(Model::in_teacher(info.name.view()));
+      receives_gradient_.push_back(Model::receives_gradient(info.name.view()));
+    }
     set_schedule(options.schedule);
     restart();
   }
@@ -119,6 +128,11 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   std::span<const T> teacher() const { return {teacher_.data(), size}; }
   std::span<const T> gradient() const { return updater_.gradient(); }
 
+  /// Everything that a checkpoint keeps; whoever writes to it takes the training elsewhere.
+  TrainingState state() {
+    return {updater_.weights().data(), teacher_.data(), updater_.m().data(), updater_.v().data(), &updates_};
+  }
+
  private:
   static constexpr int D = Branch::D;
   using Workspace = typename Branch::template Workspace<T, chunk>;
@@ -134,7 +148,8 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   static int check(const Batch<T>& batch) {
     const auto n = static_cast<long>(batch.ids.size());
     if (n == 0 || n % chunk != 0)
-      throw OptionError("batch: expected a multiple of " + std::to_string(chunk) + " samples, found " + std::to_string(n));
+      throw OptionError("batch: expected a multiple of " + std::to_string(chunk) + " samples, found " +
+                        std::to_string(n));
     for (const auto part : {batch.samples, batch.targets.empty() ? batch.samples : batch.targets})
       if (part.size() != static_cast<std::size_t>(n) * sample_size)
         throw OptionError("batch of " + std::to_string(n) + " samples: expected " + std::to_string(n * sample_size) +
@@ -156,7 +171,8 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     sums_ += thread.sums;
   }
 
-  LossSums run_chunk(Thread& thread, BasicCpu<Isa>& device, T* gradient, const Batch<T>& batch, int samples, int first) {
+  LossSums run_chunk(Thread& thread, BasicCpu<Isa>& device, T* gradient, const Batch<T>& batch, int samples,
+                     int first) {
     using Input = View<const T, chunk, sample_size>;
     const Pass<BasicCpu<Isa>, true> pass{
         device,
@@ -169,7 +185,8 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     const Input target{batch.targets.empty() ? input.data : batch.targets.data() + offset};
     const double hidden = static_cast<double>(samples) * Branch::masks * Branch::R;
     return Branch::step(pass, read(weights().data()), read(teacher_.data()),
-                        Model::template weights<0>(bind<Parameters>(gradient)), input, target, static_cast<const T*>(nullptr), options_.mask_noise_std, options_.loss, hidden,
+                        Model::template weights<0>(bind<Parameters>(gradient)), input, target,
+                        static_cast<const T*>(nullptr), options_.mask_noise_std, options_.loss, hidden,
                         bind<Workspace>(thread.workspace.data()), index, thread.moments.data());
   }
 
@@ -198,10 +215,11 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
                               clip_factor(report.gradient_norm, options_.optimizer.clip_norm)};
     const T* const student = weights().data();
     updater_.apply(
-        options_.optimizer, [&](std::size_t) { return update; },
+        options_.optimizer, [&](std::size_t row) { return receives_gradient_[row] ? update : TensorUpdate{.count = 0}; },
         [&](BasicCpu<Isa>& device, std::size_t row, std::size_t first, std::size_t count) {
           if (in_teacher_[row])
-            follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first, count);
+            follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first,
+                          count);
         });
     ++updates_;
   }
@@ -209,7 +227,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   TrainerOptions options_;
   Updater<Parameters, Isa> updater_;
   std::vector<Thread> threads_;
-  std::vector<bool> in_teacher_;  // by row of the table
+  std::vector<bool> in_teacher_, receives_gradient_;  // by row of the table
   Buffer<T> teacher_{size};
   Buffer<double> moments_{4 * D};
   LossSums sums_;

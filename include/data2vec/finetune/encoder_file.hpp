@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: MIT
+// The encoder for a fine-tuning from a file: of a pre-trained model, of an encoder alone, or of a fine-tuned classifier.
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <data2vec/core/buffer.hpp>
+#include <data2vec/core/parameter.hpp>
+#include <data2vec/io/safetensors.hpp>
+
+namespace data2vec::inline v0 {
+
+/// A buffer of Model::Parameters with the encoder of a file, for FineTuner; decoders are zero. Tensors are looked for
+/// under the model's names or, if the file has such ones, under "model." and these (as a classifier names them).
+/// Decoders in the file, and a classifier's head, are passed over; any other difference is listed in a MismatchError.
+template <class Model>
+Buffer<float> read_encoder(const SafetensorsFile& file) {
+  using Parameters = typename Model::template Parameters<float>;
+  const auto& table = tensor_table<Parameters>;
+  const auto begins = [](const Tensor& tensor) { return tensor.name.starts_with("model."); };
+  const std::string prefix = std::any_of(file.begin(), file.end(), begins) ? "model." : "";
+  const auto text = [](const std::vector<std::int64_t>& shape) {
+    std::string numbers;
+    for (const std::int64_t n : shape) numbers += (numbers.empty() ? "" : ", ") + std::to_string(n);
+    return "(" + numbers + ")";
+  };
+  Buffer<float> buffer(buffer_size<Parameters>);
+  std::string differences;
+  for (const TensorInfo& info : table) {
+    if (Model::in_decoder(info.name.view())) continue;
+    const std::string name = prefix + std::string(info.name.view());
+    const std::vector<std::int64_t> shape(info.shape.begin(), info.shape.begin() + info.rank);
+    const Tensor* const tensor = file.find(name);
+    if (!tensor) {
+      differences += "\n  missing: " + name + " " + text(shape);
+    } else if (tensor->dtype != Dtype::f32 || tensor->shape != shape) {
+      differences += "\n  " + name + ": expected F32 " + text(shape) + ", found " +
+                     std::string(dtype_name(tensor->dtype)) + " " + text(tensor->shape);
+    } else {
+      const auto values = tensor->template copy<float>();
+      std::copy(values.begin(), values.end(), buffer.data() + info.offset);
+    }
+  }
+  for (const Tensor& tensor : file) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    const std::string_view name = std::string_view(tensor.name).substr(prefix.size());
+    const auto is_ours = [&](const TensorInfo& info) { return info.name.view() == name; };
+    if (!Model::in_decoder(name) && std::none_of(table.begin(), table.end(), is_ours))
+      differences += "\n  unknown: " + tensor.name + " " + text(tensor.shape);
+  }
+  if (!differences.empty()) throw MismatchError(file.file() + ": the encoder is not the model's:" + differences);
+  return buffer;
+}
+
+}  // namespace data2vec::inline v0
