@@ -74,7 +74,8 @@ class NpyWriter {
   NpyWriter(std::string path, std::vector<std::int64_t> shape)
       : path_(std::move(path)), shape_(std::move(shape)), left_(expected()),
         file_(path_, detail::npy_header<T>(shape_).size() + left_ * sizeof(T)) {
-    file_.write(std::as_bytes(std::span(detail::npy_header<T>(shape_))));
+    const std::string header = detail::npy_header<T>(shape_);
+    file_.write(std::as_bytes(std::span(header)));
   }
 
   /// The next elements in row-major order.
