@@ -101,7 +101,8 @@ TEST_CASE("probe: at the optimum the gradient is zero, for any number of classes
     const Problem p = clusters(400, 9, classes, 1.5f);
     LinearProbe probe;
     constexpr double penalty = 0.01, tolerance = 1e-4;
-    const auto report = probe.fit(p.features, p.labels, p.dim, {.penalties = {penalty}, .tolerance = tolerance, .threads = 1});
+    const auto report =
+        probe.fit(p.features, p.labels, p.dim, {.penalties = {penalty}, .tolerance = tolerance, .threads = 1});
     CHECK(report.solver.converged);
     // |g| <= |L| |L^-1 g|, and |L|^2 <= 0.1 trace C + penalty = 0.1 dim + penalty; the rest is rounding: sums of float
     // products, of some logits |z| < 20, give residuals off by a few epsilon |z|.
@@ -138,7 +139,8 @@ TEST_CASE("probe: the validation part chooses the penalty") {
   direct.fit(p.features, p.labels, p.dim, {.penalties = {1e-3}, .tolerance = tolerance, .threads = 1});
   // Strong convexity: each objective is within |g|^2 / (2 penalty) of the minimum; |g| as in the case above.
   const double gap = tolerance * tolerance * (0.1 * 10 + 1e-3) / 2e-3;
-  CHECK(std::fabs(by_definition(p, probe, 1e-3).objective(1e-3) - by_definition(p, direct, 1e-3).objective(1e-3)) <= gap);
+  CHECK(std::fabs(by_definition(p, probe, 1e-3).objective(1e-3) - by_definition(p, direct, 1e-3).objective(1e-3)) <=
+        gap);
 }
 
 TEST_CASE("probe: threads, place in the batch and units of a feature change no bit") {

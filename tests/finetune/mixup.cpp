@@ -46,7 +46,8 @@ TEST_CASE("mixup: Beta draws have the moments of their distribution") {
 }
 
 TEST_CASE("mixup: a draw is a function of seed and update") {
-  const Mix a = draw_mix(published, size, 3, 7), b = draw_mix(published, size, 3, 7), c = draw_mix(published, size, 3, 8);
+  const Mix a = draw_mix(published, size, 3, 7), b = draw_mix(published, size, 3, 7),
+            c = draw_mix(published, size, 3, 8);
   CHECK(a.lambda == b.lambda);
   CHECK(a.left == b.left);
   CHECK(a.lambda != c.lambda);
@@ -146,5 +147,6 @@ TEST_CASE("mixup: all of it, and what is refused") {
   x.pop_back();
   CHECK_THROWS_AS(run({}), MismatchError);
   const std::vector<std::int32_t> wrong{0, 1, 3, 1};
-  CHECK_THROWS_WITH_AS(mix_labels<float>({}, wrong, 3, 0, soft), "mixup: expected labels from 0 to 2, found 3", OptionError);
+  CHECK_THROWS_WITH_AS(mix_labels<float>({}, wrong, 3, 0, soft), "mixup: expected labels from 0 to 2, found 3",
+                       OptionError);
 }

@@ -50,7 +50,8 @@ TEST_CASE("npy: the bytes of a file") {
   const std::string text = text_of(folder / "a.npy");
   // NEP 1: magic, version, length of the header, dictionary, blanks, line feed; the data begin at a multiple of 64.
   const std::string dictionary = "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 3), }";
-  const std::string expected = std::string("\x93NUMPY\x01\x00\x76\x00", 10) + dictionary + std::string(117 - dictionary.size(), ' ') + "\n";
+  const std::string expected =
+      std::string("\x93NUMPY\x01\x00\x76\x00", 10) + dictionary + std::string(117 - dictionary.size(), ' ') + "\n";
   REQUIRE(text.size() == 128 + 24);
   CHECK(text.substr(0, 128) == expected);
   CHECK(std::memcmp(text.data() + 128, six.data(), 24) == 0);
@@ -85,7 +86,8 @@ TEST_CASE("npy: pieces are the whole, and nothing is replaced before it is compl
   {
     NpyWriter<float> writer(path, {3, 2});
     writer.write(std::span(six).first(1));
-    CHECK_THROWS_WITH_AS(writer.commit(), (path + ": expected an array of shape (3, 2), found 5 elements too few").c_str(),
+    CHECK_THROWS_WITH_AS(writer.commit(),
+                         (path + ": expected an array of shape (3, 2), found 5 elements too few").c_str(),
                          MismatchError);
     CHECK(text_of(path) == before);
     CHECK_THROWS_WITH_AS(writer.write(six), (path + ": expected 5 more elements of shape (3, 2), found 6").c_str(),

@@ -57,8 +57,9 @@ class Confusion {
 
   int classes() const { return classes_; }
   std::int64_t count(int truth, int predicted) const { return counts_[at(truth, predicted)]; }
-  std::int64_t support(int c) const { return sum([&](int other) { return count(c, other); }); }   ///< samples of class c
-  std::int64_t predicted(int c) const { return sum([&](int other) { return count(other, c); }); } ///< taken for class c
+  /// Samples of class c, and samples taken for class c.
+  std::int64_t support(int c) const { return sum([&](int other) { return count(c, other); }); }
+  std::int64_t predicted(int c) const { return sum([&](int other) { return count(other, c); }); }
   std::int64_t correct() const { return sum([&](int c) { return count(c, c); }); }
   std::int64_t total() const { return sum([&](int c) { return support(c); }); }
 

@@ -23,9 +23,9 @@
 namespace data2vec::inline v0 {
 
 struct ProbeOptions {
-  /// Candidates for lambda in mean cross entropy + lambda / 2 |W|^2, the bias free (scikit-learn's C is 1 / (lambda n)).
-  /// Of several, the one with the best accuracy on a validation part of the training data is taken, the greatest of
-  /// equal ones, and the probe is fitted again on all training data.
+  /// Candidates for lambda in mean cross entropy + lambda / 2 |W|^2, the bias free (scikit-learn's C is 1 / (lambda
+  /// n)). Of several, the one with the best accuracy on a validation part of the training data is taken, the greatest
+  /// of equal ones, and the probe is fitted again on all training data.
   std::vector<double> penalties = {1, 0.1, 0.01, 0.001, 0.0001};
   double validation = 0.2;   ///< fraction of the training rows that choose the penalty
   int max_iterations = 300;  ///< of the solver, for each fit
@@ -144,7 +144,8 @@ class BasicLinearProbe {
   using Softmax = detail::SoftmaxKernel<Isa>;
   using Layout = typename Softmax::Layout;
 
-  static void check(std::span<const float> features, std::span<const int> labels, int dim, const ProbeOptions& options) {
+  static void check(std::span<const float> features, std::span<const int> labels, int dim,
+                    const ProbeOptions& options) {
     if (dim < 1) throw OptionError("probe: expected dim of at least 1, found " + std::to_string(dim));
     if (labels.empty() || labels.size() > std::numeric_limits<std::uint32_t>::max())
       throw OptionError("probe: expected 1 to 2^32 - 1 training rows, found " + std::to_string(labels.size()));
@@ -157,7 +158,8 @@ class BasicLinearProbe {
     for (const double penalty : options.penalties)
       if (!(penalty > 0) || !is_finite(penalty))
         throw OptionError("ProbeOptions::penalties: expected numbers above 0, found " + std::to_string(penalty));
-    if (options.penalties.size() > 1 && (held_out(labels.size(), options) < 1 || held_out(labels.size(), options) >= labels.size()))
+    if (options.penalties.size() > 1 &&
+        (held_out(labels.size(), options) < 1 || held_out(labels.size(), options) >= labels.size()))
       throw OptionError("ProbeOptions::validation: expected a fraction that leaves rows on both sides of " +
                         std::to_string(labels.size()) + ", found " + std::to_string(options.validation));
     expect_finite(features, dim, "training");
@@ -193,7 +195,8 @@ class BasicLinearProbe {
       }
     for (std::size_t d = 0; d < width; ++d) {
       const double deviation = std::sqrt(squares[d] / rows);
-      const bool constant = deviation <= static_cast<double>(std::numeric_limits<float>::epsilon()) * std::fabs(mean_[d]);
+      const bool constant =
+          deviation <= static_cast<double>(std::numeric_limits<float>::epsilon()) * std::fabs(mean_[d]);
       if (!constant) scale_[d] = 1 / deviation;
     }
   }
@@ -241,8 +244,9 @@ class BasicLinearProbe {
 using LinearProbe = BasicLinearProbe<isa::Native>;
 
 /// The fraction of test rows that a probe fitted to the training rows classifies rightly, 0 to 1.
-inline double probe_accuracy(std::span<const float> train, std::span<const int> train_labels, std::span<const float> test,
-                             std::span<const int> test_labels, int dim, const ProbeOptions& options = {}) {
+inline double probe_accuracy(std::span<const float> train, std::span<const int> train_labels,
+                             std::span<const float> test, std::span<const int> test_labels, int dim,
+                             const ProbeOptions& options = {}) {
   if (dim < 1 || test.size() != test_labels.size() * static_cast<std::size_t>(dim) || test_labels.empty())
     throw MismatchError("probe: expected test features of as many rows as labels, at least one, found " +
                         std::to_string(test.size()) + " features and " + std::to_string(test_labels.size()) +

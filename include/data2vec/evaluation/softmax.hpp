@@ -219,9 +219,11 @@ class SoftmaxCoordinates {
     const Layout stripe(layout.dim, std::min(layout.dim, 2 * Kernel::L::size));  // some columns of C
     covariance_.resize(dim * (dim + 1) / 2);
     const int width = stripe.width(), stripes = (layout.dim + width - 1) / width;
-    std::vector<float> memory(static_cast<std::size_t>(team.size()) * (stripe.size() + part * static_cast<std::size_t>(width)));
+    std::vector<float> memory(static_cast<std::size_t>(team.size()) *
+                              (stripe.size() + part * static_cast<std::size_t>(width)));
     team.for_each_task(stripes, [&](int thread, int task) {
-      float* const sums = memory.data() + static_cast<std::size_t>(thread) * (memory.size() / static_cast<std::size_t>(team.size()));
+      float* const sums =
+          memory.data() + static_cast<std::size_t>(thread) * (memory.size() / static_cast<std::size_t>(team.size()));
       float* const columns = sums + stripe.size();
       const int left = task * width, used = std::min(width, layout.dim - left);
       std::fill(sums, columns + part * static_cast<std::size_t>(width), 0.0f);
@@ -300,7 +302,8 @@ class SoftmaxCoordinates {
   }
   template <class F>
   void each_panel(std::vector<double>& x, F&& f) const {
-    for (int p = 0; p < layout_.panels(); ++p) f(x.data() + static_cast<std::size_t>(p) * layout_.panel_size(), layout_.panel());
+    for (int p = 0; p < layout_.panels(); ++p)
+      f(x.data() + static_cast<std::size_t>(p) * layout_.panel_size(), layout_.panel());
   }
 
   Layout layout_;

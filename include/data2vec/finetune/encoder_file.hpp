@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The encoder for a fine-tuning from a file: of a pre-trained model, of an encoder alone, or of a fine-tuned classifier.
+// The encoder for a fine-tuning from a file: of a pre-trained model, of an encoder alone, or of a fine-tuned
+// classifier.
 #pragma once
 
 #include <algorithm>

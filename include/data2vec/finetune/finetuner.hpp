@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Fine-tuning of a classifier on the CPU: the sibling of training/trainer.hpp for labelled samples. Every sample counts:
-// a short last chunk is filled up, and what fills it is left out of loss, gradient and metrics.
+// Fine-tuning of a classifier on the CPU: the sibling of training/trainer.hpp for labelled samples. Every sample
+// counts: a short last chunk is filled up, and what fills it is left out of loss, gradient and metrics.
 #pragma once
 
 #include <algorithm>
@@ -82,12 +82,14 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
 
   /// Samples per unit of work.
   static constexpr int unit_samples = samples_per_unit(
-      chunk, size, 3 * (Net::Enc::Local::flops_per_sample + Net::Enc::Prenet::flops(Net::S) + Net::Enc::Blocks::flops(Net::S)));
+      chunk, size,
+      3 * (Net::Enc::Local::flops_per_sample + Net::Enc::Prenet::flops(Net::S) + Net::Enc::Blocks::flops(Net::S)));
 
   /// Weights start at random: a classifier from scratch.
   explicit FineTuner(const FineTunerOptions& options) : options_(options), updater_(options.threads) {
     validate(options.schedule);
-    expect(options.layer_decay > 0 && options.layer_decay <= 1, "layer_decay: expected above 0, at most 1", options.layer_decay);
+    expect(options.layer_decay > 0 && options.layer_decay <= 1, "layer_decay: expected above 0, at most 1",
+           options.layer_decay);
     expect(options.label_smoothing >= 0 && options.label_smoothing < 1, "label_smoothing: expected 0 or more, below 1",
            options.label_smoothing);
     expect(options.freeze_finetune_updates >= 0, "freeze_finetune_updates: expected 0 or more",
@@ -126,7 +128,8 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
 
   /// One update with labels (n) from 0 to classes - 1. All that is random about a sample follows from its id. Throws
   /// OptionError if the batch does not fit the model; no other exception.
-  FineTuneReport step(std::span<const T> samples, std::span<const std::int32_t> labels, std::span<const std::uint32_t> ids) {
+  FineTuneReport step(std::span<const T> samples, std::span<const std::int32_t> labels,
+                      std::span<const std::uint32_t> ids) {
     if (labels.size() != ids.size())
       throw OptionError("fine-tuning: expected as many labels as ids, " + std::to_string(ids.size()) + ", found " +
                         std::to_string(labels.size()));
@@ -148,14 +151,16 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   /// Logits (n, classes) of samples (n, sample_size), in evaluation mode. Throws OptionError for other sizes.
   void logits(std::span<const T> samples, std::span<T> out) {
     const std::size_t n = out.size() / static_cast<std::size_t>(classes);
-    if (out.size() % static_cast<std::size_t>(classes) != 0 || samples.size() != n * static_cast<std::size_t>(sample_size))
+    if (out.size() % static_cast<std::size_t>(classes) != 0 ||
+        samples.size() != n * static_cast<std::size_t>(sample_size))
       throw OptionError("fine-tuning: expected samples x " + std::to_string(sample_size) + " numbers and samples x " +
                         std::to_string(classes) + " logits, found " + std::to_string(samples.size()) + " and " +
                         std::to_string(out.size()));
     updater_.team().for_each_task(chunks(n), [&](int number, int task) {
       const std::size_t first = static_cast<std::size_t>(task) * chunk, count = std::min<std::size_t>(chunk, n - first);
       const T* const found = infer(number, padded(threads_[static_cast<std::size_t>(number)], samples, first, count));
-      std::copy_n(found, count * static_cast<std::size_t>(classes), out.data() + first * static_cast<std::size_t>(classes));
+      std::copy_n(found, count * static_cast<std::size_t>(classes),
+                  out.data() + first * static_cast<std::size_t>(classes));
     });
   }
 
@@ -176,8 +181,8 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
         thread.labels[static_cast<std::size_t>(b)] = static_cast<std::int32_t>(fill(first + b, sample_of(thread, b)));
       repeat_last(thread, count);
       const T* const found = infer(number, thread.samples.data());
-      const ClassificationSums part = Net::loss(updater_.device(number), chunk, found, {.hard = thread.labels.data()}, 0,
-                                                static_cast<T*>(nullptr), static_cast<T*>(nullptr));
+      const ClassificationSums part = Net::loss(updater_.device(number), chunk, found, {.hard = thread.labels.data()},
+                                                0, static_cast<T*>(nullptr), static_cast<T*>(nullptr));
       turns_.wait_for(task);
       sums.loss += part.loss;
       sums.correct += part.correct;
@@ -202,8 +207,9 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
 
  private:
   static constexpr std::string_view prefix = "model.";
-  static constexpr std::size_t workspace_size = std::max(buffer_size<typename Net::template Workspace<T, chunk>>,
-                                                         buffer_size<typename Net::template Workspace<T, chunk, false>>);
+  static constexpr std::size_t workspace_size =
+      std::max(buffer_size<typename Net::template Workspace<T, chunk>>,
+               buffer_size<typename Net::template Workspace<T, chunk, false>>);
   using Index = typename Net::template Index<chunk>;
 
   struct Thread {
@@ -223,7 +229,8 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   };
 
   static void expect(bool fulfilled, const char* sentence, double found) {
-    if (!fulfilled) throw OptionError(std::string("FineTunerOptions::") + sentence + ", found " + std::to_string(found));
+    if (!fulfilled)
+      throw OptionError(std::string("FineTunerOptions::") + sentence + ", found " + std::to_string(found));
   }
   static bool in_encoder(const TensorInfo& info) { return info.name.view().starts_with(prefix); }
   static int chunks(std::size_t samples) { return static_cast<int>((samples + chunk - 1) / chunk); }
@@ -269,7 +276,8 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
         static_cast<int>((n + unit_samples - 1) / unit_samples),
         [&](int number, int unit, T* gradient) {
           threads_[static_cast<std::size_t>(number)].sums = {};
-          const std::size_t begin = static_cast<std::size_t>(unit) * unit_samples, end = std::min(n, begin + unit_samples);
+          const std::size_t begin = static_cast<std::size_t>(unit) * unit_samples,
+                            end = std::min(n, begin + unit_samples);
           for (std::size_t first = begin; first < end; first += chunk)
             run_chunk(number, gradient, batch, first, std::min<std::size_t>(chunk, n - first), report.frozen);
         },

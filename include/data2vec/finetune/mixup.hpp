@@ -77,8 +77,8 @@ struct Mix {
 };
 
 /// Draws for the batch of an update. The box has (1 - lambda) of the area around a uniform centre and is cut at the
-/// borders; lambda is then the area that is left (Yun et al., 2019, section 3.1). Keyed by (seed, update, Site::augment,
-/// layer 1); draws of single images at the same site use layer 0.
+/// borders; lambda is then the area that is left (Yun et al., 2019, section 3.1). Keyed by (seed, update,
+/// Site::augment, layer 1); draws of single images at the same site use layer 0.
 inline Mix draw_mix(const MixupConfig& config, Extent size, std::uint64_t seed, std::uint32_t update) {
   Mix mix;
   Rng rng({.seed = seed, .update = update, .site = Site::augment, .layer = 1});
@@ -106,8 +106,8 @@ template <class T>
 void mix_samples(const Mix& mix, int channels, Extent size, std::span<T> samples) {
   const std::size_t plane = static_cast<std::size_t>(size.size()), count = static_cast<std::size_t>(channels) * plane;
   if (count == 0 || samples.size() % count != 0)
-    throw MismatchError("mixup: expected a multiple of " + std::to_string(count) + " numbers (channels x height x width), "
-                        "found " + std::to_string(samples.size()));
+    throw MismatchError("mixup: expected a multiple of " + std::to_string(count) +
+                        " numbers (channels x height x width), found " + std::to_string(samples.size()));
   if (mix.lambda >= 1) return;
   const std::size_t n = samples.size() / count;
   for (std::size_t i = 0; i < n / 2; ++i) {
@@ -133,7 +133,8 @@ void mix_samples(const Mix& mix, int channels, Extent size, std::span<T> samples
 /// Soft labels (n, classes) of a mixed batch, overwritten: lambda of sample i's label and 1 - lambda of its partner's,
 /// each smoothed: smoothing / classes everywhere, and 1 - smoothing more at the label. Rows sum to 1.
 template <class T>
-void mix_labels(const Mix& mix, std::span<const std::int32_t> labels, int classes, double smoothing, std::span<T> soft) {
+void mix_labels(const Mix& mix, std::span<const std::int32_t> labels, int classes, double smoothing,
+                std::span<T> soft) {
   const std::size_t n = labels.size(), width = static_cast<std::size_t>(classes);
   if (soft.size() != n * width)
     throw MismatchError("mixup: expected room for " + std::to_string(n * width) + " soft labels, found " +

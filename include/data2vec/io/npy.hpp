@@ -161,7 +161,8 @@ template <NpyElement T>
 NpyArray<T> parse_npy(std::span<const std::byte> bytes, const std::string& file = "memory") {
   const std::string_view text(reinterpret_cast<const char*>(bytes.data()), bytes.size());
   if (text.substr(0, 6) != "\x93NUMPY") throw FileError(file, "start: expected the magic bytes of .npy, found others");
-  if (text.size() < 10) throw FileError(file, "truncated: expected 10 bytes or more, found " + std::to_string(text.size()));
+  if (text.size() < 10)
+    throw FileError(file, "truncated: expected 10 bytes or more, found " + std::to_string(text.size()));
   if (text[6] != 1 || text[7] != 0)
     throw FileError(file, "version: expected 1.0, found " + std::to_string(static_cast<unsigned char>(text[6])) + "." +
                               std::to_string(static_cast<unsigned char>(text[7])));

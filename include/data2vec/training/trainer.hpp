@@ -70,6 +70,7 @@ template <class Model, class Isa, int chunk>
 class Trainer<Model, BasicCpu<Isa>, chunk> {
  public:
   using T = float;
+  using ModelType = Model;
   using Branch = typename Model::First;
   using Parameters = typename Model::template Parameters<T>;
   static constexpr std::size_t size = buffer_size<Parameters>;
@@ -120,6 +121,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     else report.skipped = true;
     return report;
   }
+
+  /// Counts an update whose step was skipped, so that the next one has other samples and other draws.
+  void pass_over() { ++updates_; }
 
   std::int64_t updates() const { return updates_; }
   const TrainerOptions& options() const { return options_; }

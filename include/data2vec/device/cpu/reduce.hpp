@@ -63,9 +63,9 @@ struct kernel::Reduce<BasicCpu<Isa>> {
     } else {
       sweep([=](V u, V& loss) {
         const V size = L::max(u, -u);
-        const auto small = size < L::all(beta);
-        loss += small ? u * u * (0.5 / beta) : size - 0.5 * beta;
-        return small ? u * (weight / beta) : u > V{} ? L::all(weight) : u < V{} ? L::all(-weight) : u;
+        const auto is_small = size < L::all(beta);
+        loss += is_small ? u * u * (0.5 / beta) : size - 0.5 * beta;
+        return is_small ? u * (weight / beta) : u > V{} ? L::all(weight) : u < V{} ? L::all(-weight) : u;
       });
     }
     return total;

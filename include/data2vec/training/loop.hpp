@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+// The loop around a trainer: batches, log, checkpoints, alarms, and an end that loses nothing.
+#pragma once
+
+#include <chrono>
+#include <csignal>
+#include <filesystem>
+#include <functional>
+#include <string>
+
+#include <data2vec/io/lock.hpp>
+#include <data2vec/io/log.hpp>
+#include <data2vec/training/checkpoint.hpp>
+#include <data2vec/training/monitor.hpp>
+#include <data2vec/training/trainer.hpp>
+
+namespace data2vec::inline v0 {
+
+struct LoopOptions {
+  std::string out;                  ///< folder of checkpoint.safetensors, log.jsonl and lock; made if it is not there
+  std::int64_t updates = 0;         ///< length of the training
+  bool resume = false;              ///< go on from the checkpoint in `out`
+  double save_every = 60;           ///< seconds between checkpoints
+  std::int64_t monitor_every = 50;  ///< updates between looks of the monitor; 0: none
+  int most_skipped = 5;             ///< updates in a row whose gradient is not finite before the loop gives up
+};
+
+/// What the loop tells. All may be empty.
+struct LoopEvents {
+  std::function<void(const StepReport&)> step = {};
+  std::function<void(const HealthReport&)> health = {};
+  std::function<void(const std::string&)> note = {};  ///< things to know that stop nothing: an alarm, a failed save
+};
+
+enum class LoopEnd { finished, stopped };
+
+namespace detail {
+
+/// What is not finite, by name: samples of the batch, then the first tensor of the gradient.
+template <class Parameters>
+std::string name_non_finite(const Batch<float>& batch, std::span<const float> gradient) {
+  std::string text, ids;
+  const std::size_t width = batch.ids.empty() ? 0 : batch.samples.size() / batch.ids.size();
+  for (std::size_t i = 0; i < batch.ids.size(); ++i)
+    for (const float x : batch.samples.subspan(i * width, width))
+      if (!is_finite(x)) {
+        ids += (ids.empty() ? "" : ", ") + std::to_string(batch.ids[i]);
+        break;
+      }
+  if (!ids.empty()) text = "samples with values that are not finite: " + ids + "; ";
+  for (const TensorInfo& info : tensor_table<Parameters>)
+    for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
+      if (!is_finite(gradient[i])) return text + "first tensor: gradient of " + std::string(info.name.view());
+  return text + "the norm of the gradient overflows";
+}
+
+inline Json json_of(const StepReport& r) {
+  return {{"update", r.update},         {"loss", r.loss},
+          {"regression", r.regression}, {"cls", r.cls},
+          {"recon", r.recon},           {"sample_size", r.sample_size},
+          {"target_var", r.target_var}, {"pred_var", r.pred_var},
+          {"gradient_norm", r.gradient_norm}, {"learning_rate", r.learning_rate},
+          {"ema_decay", r.ema_decay},   {"skipped", r.skipped}};
+}
+
+}  // namespace detail
+
+/// Trains `trainer` up to `options.updates`. `next()` returns the batch of update trainer.updates(), which must be a
+/// function of it. `stop` becomes non-zero when the training shall end early (a signal): it is saved, then the loop
+/// returns. A checkpoint that cannot be written is a note, and the one before stays; at the end it is a FileError.
+/// Throws FileError for the folder, MismatchError for a checkpoint of another model, Error after too many updates in a
+/// row without a finite gradient.
+template <class Trainer, class Next>
+LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, const volatile std::sig_atomic_t& stop,
+                 const LoopEvents& events = {}) {
+  using Model = typename Trainer::ModelType;
+  using Clock = std::chrono::steady_clock;
+  std::error_code error;
+  std::filesystem::create_directories(options.out, error);
+  if (error) throw FileError(options.out, "cannot make this folder: " + error.message());
+  const FolderLock lock(options.out);
+  const std::string checkpoint = options.out + "/checkpoint.safetensors";
+  if (options.resume) load_checkpoint<Model>(checkpoint, trainer.state());
+  else if (std::filesystem::exists(checkpoint))
+    throw FileError(checkpoint, "expected a folder without a checkpoint, found one: resume it, or choose another folder");
+  JsonLog log(options.out + "/log.jsonl", trainer.updates());
+  const auto tell = [&](const std::string& text) {
+    if (events.note) events.note(text);
+  };
+  const auto save = [&] { save_checkpoint<Model>(checkpoint, trainer.state(), {{"updates_planned", options.updates}}); };
+
+  CollapseMonitor<Model> monitor;
+  Collapse alarmed = Collapse::none;
+  auto saved = Clock::now();
+  int skipped = 0;
+  while (trainer.updates() < options.updates && !stop) {
+    const Batch<float> batch = next();
+    const StepReport report = trainer.step(batch);
+    log.write(detail::json_of(report));
+    if (events.step) events.step(report);
+    if (report.skipped) {
+      const std::string what = "update " + std::to_string(report.update) + " skipped: " +
+                               detail::name_non_finite<typename Trainer::Parameters>(batch, trainer.gradient());
+      tell(what);
+      if (++skipped >= options.most_skipped)
+        throw Error(what + "; " + std::to_string(skipped) + " updates in a row, expected fewer than " +
+                    std::to_string(options.most_skipped));
+      trainer.pass_over();
+      continue;
+    }
+    skipped = 0;
+    if (options.monitor_every > 0 && report.update % options.monitor_every == 0 && batch.ids.size() >= 8) {
+      const HealthReport health = monitor.look(batch.samples.data(), trainer.weights().data(), trainer.teacher().data(),
+                                               report.target_var, report.pred_var, report.ema_decay);
+      if (events.health) events.health(health);
+      if (health.alarm.cause != alarmed && health.alarm.cause != Collapse::none)
+        tell("collapse at update " + std::to_string(report.update) + ": " + health.alarm.text);
+      alarmed = health.alarm.cause;
+    }
+    if (std::chrono::duration<double>(Clock::now() - saved).count() >= options.save_every) {
+      try {
+        save();
+      } catch (const FileError& failure) {
+        tell(std::string("checkpoint not written, training goes on: ") + failure.what());
+      }
+      saved = Clock::now();
+    }
+  }
+  save();
+  return trainer.updates() >= options.updates ? LoopEnd::finished : LoopEnd::stopped;
+}
+
+}  // namespace data2vec::inline v0

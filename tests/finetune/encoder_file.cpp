@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: MIT
+// Encoders out of the files of a pre-trained model, of an encoder alone and of a classifier.
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+#include <data2vec/data2vec.hpp>
+#include <data2vec/finetune/classifier.hpp>
+#include <data2vec/finetune/encoder_file.hpp>
+#include <data2vec/io/weights.hpp>
+
+using namespace data2vec;
+
+namespace {
+
+using Images = Vision<VisionConfig{.input_size = 8, .patch_size = 4, .in_chans = 1}>;
+using Masks = RandomMask<Images::tokens, MaskConfig{.mask_prob = 0.5}>;
+inline constexpr Config config{.embed_dim = 8, .depth = 1, .num_heads = 2, .average_top_k_layers = 1, .clone_batch = 2};
+struct Model : Data2Vec2<config, Branch<Images, Masks, LinearDecoder<DecoderConfig{.input_dropout = 0}>>> {};
+using Parameters = Model::Parameters<float>;
+
+SafetensorsFile file_of(const std::vector<Tensor>& tensors) {
+  return SafetensorsFile::from_bytes(safetensors_bytes(tensors), "file");
+}
+
+std::string error_of(const std::vector<Tensor>& tensors) {
+  try {
+    read_encoder<Model>(file_of(tensors));
+  } catch (const MismatchError& error) {
+    return error.what();
+  }
+  return "";
+}
+
+}  // namespace
+
+TEST_CASE("encoder files: a whole model, an encoder alone, a classifier") {
+  Buffer<float> weights(buffer_size<Parameters>);
+  Model::initialise(weights.data(), 3);
+  const std::vector<Tensor> whole = named_tensors<Parameters>(weights.data());
+  std::vector<Tensor> encoder, classifier;
+  for (const Tensor& tensor : whole) {
+    if (Model::in_decoder(tensor.name)) continue;
+    encoder.push_back(tensor);
+    classifier.push_back(tensor);
+    classifier.back().name = "model." + tensor.name;
+  }
+  REQUIRE(encoder.size() < whole.size());
+  classifier.push_back({"head.bias", Dtype::f32, {2}, std::as_bytes(std::span(weights.data(), 2))});
+  for (const auto& tensors : {whole, encoder, classifier}) {
+    const Buffer<float> read = read_encoder<Model>(file_of(tensors));
+    for (const TensorInfo& info : tensor_table<Parameters>)
+      for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
+        REQUIRE(read[i] == (Model::in_decoder(info.name.view()) ? 0 : weights[i]));
+  }
+}
+
+TEST_CASE("encoder files: every difference is listed") {
+  Buffer<float> weights(buffer_size<Parameters>);
+  std::vector<Tensor> tensors = named_tensors<Parameters>(weights.data());
+  std::erase_if(tensors, [](const Tensor& t) { return t.name == "blocks.0.norm1.bias"; });
+  for (Tensor& t : tensors)
+    if (t.name == "blocks.0.mlp.fc2.bias") t.shape = {2, 4};
+  tensors.push_back({"blocks.1.norm1.bias", Dtype::f32, {8}, std::as_bytes(std::span(weights.data(), 8))});
+  CHECK(error_of(tensors) ==
+        "file: the encoder is not the model's:"
+        "\n  missing: blocks.0.norm1.bias (8)"
+        "\n  blocks.0.mlp.fc2.bias: expected F32 (8), found F32 (2, 4)"
+        "\n  unknown: blocks.1.norm1.bias (8)");
+}
