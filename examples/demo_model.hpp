@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The model and the recipe of the demo: a small vision transformer for grey images of 28 x 28 pixels.
+// The model and the recipe of the example programs: a small vision transformer whose patches cut an image into some 49
+// to 64 tokens.
 #pragma once
 
 #include <data2vec/data/images.hpp>
 #include <data2vec/data2vec.hpp>
+
+#include <data_config.hpp>  // height, width, channels, classes: examples/config, or written for other data
 
 namespace demo {
 
@@ -22,10 +25,17 @@ inline constexpr d2v::Config config{.embed_dim = 128,
                                     .clone_batch = 6,
                                     .mae_init = true};
 
+/// The side of a patch: the divisor of `side` that comes nearest to an eighth of it from above, at least 4 pixels.
+constexpr int patch_side(int side) {
+  for (int patch = side / 8 > 4 ? (side + 7) / 8 : 4; patch < side; ++patch)
+    if (side % patch == 0) return patch;
+  return side;
+}
+
 using Images = d2v::Vision<d2v::VisionConfig{
-    .input_size = 28,
-    .patch_size = 4,
-    .in_chans = 1,
+    .input_size = {height, width},
+    .patch_size = {patch_side(height), patch_side(width)},
+    .in_chans = channels,
     .modality = {.num_extra_tokens = 1, .init_extra_token_zero = false, .ema_local_encoder = true}}>;
 using Masks = d2v::InverseBlockMask<Images::grid,
                                     d2v::MaskConfig{.mask_prob = 0.6, .mask_prob_adjust = 0.07, .mask_length = 3}>;

@@ -26,7 +26,8 @@ std::vector<float> numbered(int n, int channels) {
 }  // namespace
 
 TEST_CASE("mixup: Beta draws have the moments of their distribution") {
-  for (const auto& [a, b] : {std::pair{0.7, 0.7}, {1.0, 1.0}, {0.2, 0.5}, {3.0, 1.5}, {0.01, 0.01}}) {
+  for (const auto& shape : {std::pair{0.7, 0.7}, {1.0, 1.0}, {0.2, 0.5}, {3.0, 1.5}, {0.01, 0.01}}) {
+    const double a = shape.first, b = shape.second;
     CAPTURE(a);
     CAPTURE(b);
     constexpr int n = 20'000;

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: MIT
+// What the example programs are compiled for: the images of the demo. `./run ... --data DIR` writes such a file for
+// another data set.
+#pragma once
+
+namespace demo {
+inline constexpr int height = 28, width = 28, channels = 1, classes = 10;
+}  // namespace demo
