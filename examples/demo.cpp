@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // data2vec 2.0 on real images, from scratch, in minutes on two cores: pre-trains on the training images without their
-// labels, writes the weights, and asks of the frozen encoder, before and after, which labelled images lie nearest to the
-// test images.
+// labels, writes the weights, and asks of the frozen encoder, before and after, which labelled images lie nearest to
+// the test images.
 #include <csignal>
 #include <cstdio>
 #include <filesystem>
@@ -65,7 +65,8 @@ class Extractor {
   static constexpr int width = 4 * demo::config.embed_dim;
   using F = d2v::Features<Model, 8>;
 
-  std::vector<float> operator()(d2v::ThreadTeam& team, std::span<const float> weights, const std::vector<float>& images) {
+  std::vector<float> operator()(d2v::ThreadTeam& team, std::span<const float> weights,
+                                const std::vector<float>& images) {
     const std::size_t n = images.size() / Images::sample_size;
     std::vector<float> out(n * width);
     std::vector<d2v::Buffer<float>> memory;
@@ -84,7 +85,8 @@ class Extractor {
           device, parameters, d2v::View<const float, 8, Images::sample_size>{chunk},
           d2v::bind<F::Workspace<float>>(chunk + 8 * Images::sample_size),
           d2v::bind<F::Index>(indices[static_cast<std::size_t>(thread)].data()));                  // (8, E + T, D)
-      for (std::size_t b = 0; b < count; ++b) quarters(tokens[static_cast<std::ptrdiff_t>(b)], &out[(first + b) * width]);
+      for (std::size_t b = 0; b < count; ++b)
+        quarters(tokens[static_cast<std::ptrdiff_t>(b)], &out[(first + b) * width]);
     });
     return out;
   }
@@ -115,9 +117,10 @@ class Progress {
     if (!last && now - shown_ < (terminal_ ? 0.2 : 10)) return;
     shown_ = now;
     const double left = now / done * static_cast<double>(updates_ - report.update - 1);
-    std::printf("%supdate %ld/%ld  loss %.4f  target deviation %.3f  %.0f images/s  %d:%02d left%s", terminal_ ? "\r" : "",
-                static_cast<long>(report.update + 1), updates_, loss_, report.target_var, done * demo::batch_size / now,
-                static_cast<int>(left) / 60, static_cast<int>(left) % 60, terminal_ && !last ? "   " : "\n");
+    std::printf("%supdate %ld/%ld  loss %.4f  target deviation %.3f  %.0f images/s  %d:%02d left%s",
+                terminal_ ? "\r" : "", static_cast<long>(report.update + 1), updates_, loss_, report.target_var,
+                done * demo::batch_size / now, static_cast<int>(left) / 60, static_cast<int>(left) % 60,
+                terminal_ && !last ? "   " : "\n");
     std::fflush(stdout);
   }
   void start_at(std::int64_t update) {
@@ -185,15 +188,17 @@ void run(const Options& options) {
 
   d2v::ThreadTeam team(options.threads);
   const auto labelled = std::min<std::size_t>(static_cast<std::size_t>(options.labels), data.train.labels.size());
-  const std::vector<int> bank_labels(data.train.labels.begin(), data.train.labels.begin() + static_cast<long>(labelled));
+  const std::vector<int> bank_labels(data.train.labels.begin(),
+                                     data.train.labels.begin() + static_cast<long>(labelled));
   const std::vector<int> test_labels(data.test.labels.begin(), data.test.labels.end());
   const auto bank = normalised(data.train.images, labelled, statistics);
   const auto test = normalised(data.test.images, test_labels.size(), statistics);
   constexpr int k = 10;
   Extractor extract;
   const auto knn = [&] {
-    return d2v::knn_accuracy(extract(team, trainer.weights(), bank), bank_labels, extract(team, trainer.weights(), test),
-                             test_labels, Extractor::width, k, d2v::Metric::cosine, options.threads);
+    return d2v::knn_accuracy(extract(team, trainer.weights(), bank), bank_labels,
+                             extract(team, trainer.weights(), test), test_labels, Extractor::width, k,
+                             d2v::Metric::cosine, options.threads);
   };
   const double pixels = d2v::knn_accuracy(bank, bank_labels, test, test_labels, Images::sample_size, k,
                                           d2v::Metric::euclidean, options.threads);
@@ -219,7 +224,8 @@ void run(const Options& options) {
 int main(int argc, char** argv) {
   Options options;
   CLI::App app{"data2vec 2.0 pre-trained on small grey images (IDX files), judged by nearest neighbours."};
-  auto* minutes = app.add_option("--minutes", options.minutes, "length of the pre-training")->check(CLI::PositiveNumber);
+  auto* minutes =
+      app.add_option("--minutes", options.minutes, "length of the pre-training")->check(CLI::PositiveNumber);
   app.add_option("--updates", options.updates, "length in updates: repeats a run exactly")
       ->check(CLI::PositiveNumber)
       ->excludes(minutes);

@@ -53,7 +53,8 @@ std::string cifar_mini(const std::string& name) {
   const char* shared = std::getenv("D2V_SHARED");
   for (const fs::path& folder : {fs::path(shared ? shared : ""), fs::path(D2V_SOURCE_DIR) / ".." / "shared",
                                  fs::path(D2V_SOURCE_DIR) / "shared"})
-    if (const fs::path file = folder / "data" / "images" / name; !folder.empty() && fs::exists(file)) return file.string();
+    if (const fs::path file = folder / "data" / "images" / name; !folder.empty() && fs::exists(file))
+      return file.string();
   return "";
 }
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
 // One pre-training case against the reference: the step, its gradients, the update that follows, and the trajectory.
-// `Case` gives the tensors of a case by name (spans f32, i32, u8; `value(name, i)` is one element of any numeric type as
-// double; has) and the numbers of its JSON by dotted path (number; null is 0); `Report::check(quantity, name, expected,
-// found)` and `check_value` compare by the rule of the quantity, `expect(bool, sentence)` is a plain condition.
+// `Case` gives the tensors of a case by name (spans f32, i32, u8; `value(name, i)` is one element of any numeric type
+// as double; has) and the numbers of its JSON by dotted path (number; null is 0); `Report::check(quantity, name,
+// expected, found)` and `check_value` compare by the rule of the quantity, `expect(bool, sentence)` is a plain
+// condition.
 #pragma once
 
 #include <cstdint>
@@ -122,7 +123,8 @@ class PretrainCase {
         View<const float, B, M::sample_size>{samples.data()}, View<const float, B, M::sample_size>{targets.data()},
         has_noise ? noise.data() : nullptr, 0, loss, N * R,
         bind<typename Branch::template Workspace<float, B>>(workspace_.data()), index, moments_.data(), observe);
-    result.norm = std::sqrt(device::sum_of_squares(cpu_, model_.size, static_cast<const float*>(model_.gradient.data())));
+    result.norm =
+        std::sqrt(device::sum_of_squares(cpu_, model_.size, static_cast<const float*>(model_.gradient.data())));
     result.pred_var = mean_deviation(&moments_[0], &moments_[D], D, N * R);
     result.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, N * R);
     return result;
@@ -157,9 +159,10 @@ class PretrainCase {
   void known_names(const std::string& prefix) {
     const auto& table = tensor_table<typename CaseModel<Model>::Parameters>;
     for (const std::string& name : case_.names(prefix))
-      report_.expect(std::any_of(table.begin(), table.end(),
-                                 [&](const TensorInfo& info) { return prefix + std::string(info.name.view()) == name; }),
-                     name + ": the model has no such tensor");
+      report_.expect(
+          std::any_of(table.begin(), table.end(),
+                      [&](const TensorInfo& info) { return prefix + std::string(info.name.view()) == name; }),
+          name + ": the model has no such tensor");
   }
 
   /// Every loss term of the case, by name: one that the model does not know fails.

@@ -20,7 +20,8 @@ inline constexpr Config small{.embed_dim = 16, .depth = 2, .num_heads = 2, .mlp_
                               .average_top_k_layers = 2, .instance_norm_target_layer = true,
                               .layer_norm_targets = true, .clone_batch = 2};
 inline constexpr Config deeper = [] { auto c = small; c.depth = 3; return c; }();
-using Images = Vision<VisionConfig{.input_size = 8, .patch_size = 4, .in_chans = 1, .modality = {.num_extra_tokens = 1}}>;
+using Images =
+    Vision<VisionConfig{.input_size = 8, .patch_size = 4, .in_chans = 1, .modality = {.num_extra_tokens = 1}}>;
 using Masks = RandomMask<Images::tokens, MaskConfig{.mask_prob = 0.5}>;
 using Decoder = Conv2dDecoder<DecoderConfig{.decoder_dim = 16, .decoder_groups = 2, .decoder_kernel = 3,
                                             .decoder_layers = 1}>;

@@ -18,7 +18,8 @@ using namespace data2vec;
 
 inline constexpr Config config{.embed_dim = 16, .depth = 2, .num_heads = 2, .mlp_ratio = 2, .average_top_k_layers = 2,
                                .instance_norm_target_layer = true, .layer_norm_targets = true, .clone_batch = 2};
-using Images = Vision<VisionConfig{.input_size = 8, .patch_size = 4, .in_chans = 1, .modality = {.num_extra_tokens = 1}}>;
+using Images =
+    Vision<VisionConfig{.input_size = 8, .patch_size = 4, .in_chans = 1, .modality = {.num_extra_tokens = 1}}>;
 using Masks = RandomMask<Images::tokens, MaskConfig{.mask_prob = 0.5}>;
 using Decoder = Conv2dDecoder<DecoderConfig{.decoder_dim = 16, .decoder_groups = 2, .decoder_kernel = 3,
                                             .decoder_layers = 1, .input_dropout = 0}>;
@@ -161,7 +162,8 @@ TEST_CASE("a folder in use and a folder with another training are refused") {
     return std::string();
   };
   CHECK(error_of({.out = folder.path, .updates = 1}).empty());
-  CHECK(error_of({.out = folder.path, .updates = 2}).find("expected a folder without a checkpoint") != std::string::npos);
+  CHECK(error_of({.out = folder.path, .updates = 2}).find("expected a folder without a checkpoint") !=
+        std::string::npos);
   {
     const FolderLock lock(folder.path);
     CHECK(error_of({.out = folder.path, .updates = 2, .resume = true}).find("process " + std::to_string(::getpid())) !=

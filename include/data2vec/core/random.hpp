@@ -55,7 +55,8 @@ D2V_HD constexpr float unit_float(std::uint32_t word) { return static_cast<float
 
 /// Two standard normal numbers from two words (Box and Muller, 1958).
 D2V_HD inline std::array<float, 2> normal_pair(std::uint32_t a, std::uint32_t b) {
-  const float radius = std::sqrt(-2.0f * std::log((static_cast<float>(a >> 8) + 1.0f) * 0x1p-24f));  // argument in (0, 1]
+  const float radius =
+      std::sqrt(-2.0f * std::log((static_cast<float>(a >> 8) + 1.0f) * 0x1p-24f));  // argument in (0, 1]
   const float angle = 6.283185307179586f * unit_float(b);
   return {radius * std::cos(angle), radius * std::sin(angle)};
 }

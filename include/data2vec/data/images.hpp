@@ -40,7 +40,8 @@ class EpochOrder {
     if (epoch != epoch_) {
       std::iota(order_.begin(), order_.end(), 0u);
       Rng rng({.seed = seed_, .update = epoch, .site = Site::order});
-      for (auto i = static_cast<std::uint32_t>(order_.size()); i > 1; --i) std::swap(order_[i - 1], order_[rng.below(i)]);
+      for (auto i = static_cast<std::uint32_t>(order_.size()); i > 1; --i)
+        std::swap(order_[i - 1], order_[rng.below(i)]);
       epoch_ = epoch;
     }
     return order_;

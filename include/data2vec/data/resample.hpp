@@ -83,7 +83,8 @@ class ResampleAxis {
 
 }  // namespace detail
 
-/// Resamples parts of images (Pillow, src/libImaging/Resample.c). Holds scratch memory that grows to the largest use and is then kept: one for each thread.
+/// Resamples parts of images (Pillow, src/libImaging/Resample.c). Holds scratch memory that grows to the largest use
+/// and is then kept: one for each thread.
 class Resampler {
  public:
   /// Resizes `crop` of `image` to `size`, as if it had been cut out first, and makes `window` of the result.

@@ -18,7 +18,8 @@ struct Conv2dDecoder {
     static constexpr int D = S.dim, T_ = S.tokens(), R = S.masked, dim = C.decoder_dim, layers = C.decoder_layers;
     static constexpr double eps = 1e-5;
     static_assert(check::AtLeast<layers, 1>, "data2vec: DecoderConfig::decoder_layers must be at least 1");
-    static_assert(check::GroupsDivideChannels<C.decoder_groups, dim> && check::GroupsDivideChannels<C.decoder_groups, D>,
+    static_assert(check::GroupsDivideChannels<C.decoder_groups, dim> &&
+                      check::GroupsDivideChannels<C.decoder_groups, D>,
                   "data2vec: DecoderConfig::decoder_groups must divide decoder_dim and Config::embed_dim");
     using Projection = Linear<dim, D, LinearInit::fan_in>;
     using Norm = LayerNorm<dim, false>;

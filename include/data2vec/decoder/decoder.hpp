@@ -28,7 +28,7 @@ struct DecoderShape {
 /// What a decoder is given for N rows.
 template <class T>
 struct DecoderInput {
-  const T* tokens = nullptr;        ///< sees_all: (N, T, D), noise at hidden positions; else the visible tokens (N, V, D)
+  const T* tokens = nullptr;  ///< sees_all: (N, T, D), noise at hidden positions; else the visible tokens (N, V, D)
   const T* positions = nullptr;     ///< fixed positions (T, D), null if the modality has none
   const int* visible = nullptr;     ///< (N, V) visible positions, ascending
   const int* masked = nullptr;      ///< (N, R) hidden positions, ascending
@@ -40,7 +40,8 @@ struct DecoderInput {
 ///   sees_all          whether its input is all T tokens (noise at the hidden ones) or the visible tokens alone
 ///   Network<shape>    Parameters<T>, Tape<T, N>, flops_per_row, and backward_flops_per_row unless it is twice that,
 ///                     forward(pass, parameters, input, prediction (N, R, D), tape),
-///                     backward(pass, parameters, input, dprediction (destroyed), dtokens (overwritten), gradient, tape).
+///                     backward(pass, parameters, input, dprediction (destroyed), dtokens (overwritten), gradient,
+///                     tape).
 template <class X>
 concept Decoder = requires {
   { X::config } -> std::convertible_to<DecoderConfig>;

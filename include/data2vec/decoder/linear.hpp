@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A linear decoder: one layer at each hidden position. It mixes nothing, so what it can predict from is the position
-// (`add_positions_masked` or `add_positions_all`) and what the input carries there. On noise alone it sends no gradient to
-// the encoder: that comes from a CLS loss, or from hidden tokens shown all the same (`keep_masked_pct`).
+// (`add_positions_masked` or `add_positions_all`) and what the input carries there. On noise alone it sends no gradient
+// to the encoder: that comes from a CLS loss, or from hidden tokens shown all the same (`keep_masked_pct`).
 #pragma once
 
 #include <data2vec/decoder/decoder.hpp>

@@ -21,8 +21,8 @@ struct BiasShape {
 
 namespace device {
 
-/// bias (rows, heads, S, S), S = extra + visible: table (heads, tokens, tokens) at the kept tokens keep (rows, visible),
-/// zero where a query or a key is an extra token.
+/// bias (rows, heads, S, S), S = extra + visible: table (heads, tokens, tokens) at the kept tokens keep (rows,
+/// visible), zero where a query or a key is an extra token.
 template <Device D, class T>
 void gather_bias(D& d, const BiasShape& shape, In<T> table, const int* keep, T* bias) {
   kernel::Alibi<D>::template gather<T>(d, shape, table, keep, bias);

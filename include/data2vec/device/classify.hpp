@@ -42,8 +42,8 @@ void pool_backward(D& d, int rows, int tokens, int first, In<T> dpooled, In<T> x
   kernel::Classify<D>::template pool_backward<P, C, T>(d, rows, tokens, first, dpooled, x, dx);
 }
 
-/// Cross entropy of logits (rows, classes) with labels smoothed by `smoothing`: (1 - s) nll + s / classes * sum of -log p;
-/// `losses` (rows), unless null, receives it row by row. dlogits = weight * derivative, overwritten, unless null.
+/// Cross entropy of logits (rows, classes) with labels smoothed by `smoothing`: (1 - s) nll + s / classes * sum of -log
+/// p; `losses` (rows), unless null, receives it row by row. dlogits = weight * derivative, overwritten, unless null.
 /// Negative labels mark rows that do not count.
 template <int classes, Device D, class T>
 ClassificationSums cross_entropy(D& d, int rows, const T* logits, const std::int32_t* labels, double smoothing,

@@ -52,8 +52,8 @@ void drop_path(D& d, int rows, int width, const DropoutDraws& draws, In<T> x, T*
   kernel::Dropout<D>::template rows<T>(d, rows, width, draws, x, y);
 }
 
-/// y (rows, elements_per_row) = rate * N(0, 1): here the rate is the standard deviation. Elements 2i and 2i + 1 of a row
-/// come from words 2i and 2i + 1 of its stream by `normal_pair`.
+/// y (rows, elements_per_row) = rate * N(0, 1): here the rate is the standard deviation. Elements 2i and 2i + 1 of a
+/// row come from words 2i and 2i + 1 of its stream by `normal_pair`.
 template <Device D, class T>
 void normal_noise(D& d, int rows, int elements_per_row, const DropoutDraws& draws, T* y) {
   kernel::Dropout<D>::template noise<T>(d, rows, elements_per_row, draws, y);

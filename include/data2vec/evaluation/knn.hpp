@@ -58,7 +58,8 @@ struct KnnSearch {
         Products::run(n, m, dim, {query, dim, 1}, {block, 1, dim}, offset.data() + row, false, products.data(), m);
         for (int i = 0; i < n; ++i)
           for (int r = 0; r < m; ++r)
-            result[first + static_cast<std::size_t>(i)].offer(products[static_cast<std::size_t>(i * m + r)], row + r, k);
+            result[first + static_cast<std::size_t>(i)].offer(products[static_cast<std::size_t>(i * m + r)], row + r,
+                                                              k);
       }
     }
   }

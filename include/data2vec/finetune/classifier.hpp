@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// An encoder with a classification head: the reference's fine-tuning of images. The decoder and the teacher are gone, the
-// whole sample is seen, nothing is masked.
+// An encoder with a classification head: the reference's fine-tuning of images. The decoder and the teacher are gone,
+// the whole sample is seen, nothing is masked.
 #pragma once
 
 #include <cmath>
@@ -24,7 +24,8 @@ struct Classifier {
   using M = typename Model::First::M;
   using Enc = Encoder<config, M, H.drop_path>;
   static constexpr int D = Enc::D, E = Enc::E, T_ = Enc::T_, S = E + T_, classes = H.num_classes;
-  static constexpr int first_token = H.prediction_mode == Pooling::cls_token ? 0 : E;  // pooling leaves extra tokens out
+  static constexpr int first_token =
+      H.prediction_mode == Pooling::cls_token ? 0 : E;  // pooling leaves extra tokens out
   static_assert(check::AtLeast<classes, 2>, "data2vec: ClassifierConfig::num_classes must be at least 2");
   static_assert(H.prediction_mode != Pooling::cls_token || check::AtLeast<E, 1>,
                 "data2vec: Pooling::cls_token needs ModalityConfig::num_extra_tokens of at least 1");
@@ -114,9 +115,10 @@ struct Classifier {
   /// Forward, loss and backward. Gradients of the summed loss divided by `sample_size` (the batch) are accumulated.
   /// `losses`, unless null, receives the loss of each row (soft labels: of each row and class).
   template <class Dev, class T, int B>
-  static ClassificationSums step(const Pass<Dev, true>& pass, const Parameters<const T>& p, const Parameters<T>& gradient,
-                                 View<const T, B, M::sample_size> samples, const Labels<T>& labels, double sample_size,
-                                 const Workspace<T, B>& w, const Index<B>& index, T* losses = nullptr) {
+  static ClassificationSums step(const Pass<Dev, true>& pass, const Parameters<const T>& p,
+                                 const Parameters<T>& gradient, View<const T, B, M::sample_size> samples,
+                                 const Labels<T>& labels, double sample_size, const Workspace<T, B>& w,
+                                 const Index<B>& index, T* losses = nullptr) {
     auto& d = pass.device;
     const auto encoded = forward(pass, p, samples, w, index);
     const ClassificationSums sums = loss(d, B, w.logits.data, labels, 1 / sample_size, losses, w.dlogits.data);
@@ -125,8 +127,8 @@ struct Classifier {
       FcNorm::backward(d, p.fc_norm, B, w.pooled.data, w.stats.data, w.dpooled.data, w.dpooled.data, gradient.fc_norm);
     device::pool_backward<H.prediction_mode, D>(d, B, S, first_token, w.dpooled.data, encoded.data, w.dencoded.data);
     const auto& front = gradient.model.modality_encoders.front;
-    Enc::backward(pass, p.model.modality_encoders.front, p.model.blocks, p.model.norm, index, w.dencoded, w.dlocal, front,
-                  gradient.model.blocks, gradient.model.norm, w.encoder);
+    Enc::backward(pass, p.model.modality_encoders.front, p.model.blocks, p.model.norm, index, w.dencoded, w.dlocal,
+                  front, gradient.model.blocks, gradient.model.norm, w.encoder);
     Enc::Local::backward(d, p.model.modality_encoders.front.local_encoder, samples, View<const T, B, T_, D>(w.dlocal),
                          front.local_encoder, w.local_tape);
     return sums;

@@ -43,8 +43,9 @@ void save_weights(const std::string& path, const float* buffer, const Safetensor
   write_safetensors(path, named_tensors<P>(buffer), metadata);
 }
 
-/// Fills the buffer of a struct `P` from a file's tensors (prefix + name). The file must hold exactly these tensors; else
-/// a MismatchError lists every tensor that is missing, unknown or of another shape, and the buffer stays as it was.
+/// Fills the buffer of a struct `P` from a file's tensors (prefix + name). The file must hold exactly these tensors;
+/// else a MismatchError lists every tensor that is missing, unknown or of another shape, and the buffer stays as it
+/// was.
 template <class P>
 void load_weights(const SafetensorsFile& file, float* buffer, const std::string& prefix = "") {
   std::string differences;

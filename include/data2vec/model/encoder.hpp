@@ -181,8 +181,8 @@ struct Encoder {
     auto bias = rows_bias<N, V>(d, front, m, index, static_cast<const FrontEnd<T>*>(nullptr));
     bias.gather();
     const auto early =
-        Prenet::template forward<P0, T, N, S>(early_pass, front.context_encoder.blocks, prenet_rates(early_pass.rates), x,
-                                              m.prenet, m.scratch, {}, bias, [](auto&&...) {});
+        Prenet::template forward<P0, T, N, S>(early_pass, front.context_encoder.blocks, prenet_rates(early_pass.rates),
+                                              x, m.prenet, m.scratch, {}, bias, [](auto&&...) {});
     // The prenet's output is no longer read by anything: dropout on it happens in place.
     drop<drops_input, N, S>(pass, Site::encoder_input_dropout, pass.rates.dropout_input, const_cast<T*>(early.data));
     bias.first = prenet_depth;
@@ -199,9 +199,9 @@ struct Encoder {
   /// (B, T, D) is overwritten.
   template <class P, class T, int B, int Masks, int V>
   static void backward(const P& pass, const FrontEnd<const T>& front, const Shared<const T>& shared,
-                       const FinalNorm<const T>& norm, const Index<B * Masks, V>& index, View<T, B * Masks, E + V, D> dy,
-                       View<T, B, T_, D> dlocal, const FrontEnd<T>& dfront, const Shared<T>& dshared,
-                       const FinalNorm<T>& dnorm, const Memory<T, B, Masks, V, true>& m) {
+                       const FinalNorm<const T>& norm, const Index<B * Masks, V>& index,
+                       View<T, B * Masks, E + V, D> dy, View<T, B, T_, D> dlocal, const FrontEnd<T>& dfront,
+                       const Shared<T>& dshared, const FinalNorm<T>& dnorm, const Memory<T, B, Masks, V, true>& m) {
     constexpr int N = B * Masks, S = E + V;
     auto& d = pass.device;
     const View<const T, N, S, D> entry = post_norm ? m.normed : m.input;

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The configurations of the published vision models of data2vec 2.0, field by field as the reference's files have them
-// (examples/data2vec/config/v2/{base,large,huge,huge14}_images_only_task.yaml). The models made of them are in objective/models.hpp, their recipes in
-// training/recipes.hpp.
+// (examples/data2vec/config/v2/{base,large,huge,huge14}_images_only_task.yaml). The models made of them are in
+// objective/models.hpp, their recipes in training/recipes.hpp.
 #pragma once
 
 #include <data2vec/model/config.hpp>

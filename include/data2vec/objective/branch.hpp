@@ -210,8 +210,8 @@ struct BranchStep {
   static constexpr int teacher_layer_offset = 2048;  // keeps the draws of a training-mode front end apart
 
   /// Forward and backward of one chunk. `samples` and `teacher_samples` (B, sample_size) may be the same; `noise`
-  /// (N, T - V, D) is drawn if null. Gradients of the summed loss divided by `sample_size` (that of the whole batch) are
-  /// accumulated into `gradient`. `moments` receives sums and sums of squares per channel of predictions, then of
+  /// (N, T - V, D) is drawn if null. Gradients of the summed loss divided by `sample_size` (that of the whole batch)
+  /// are accumulated into `gradient`. `moments` receives sums and sums of squares per channel of predictions, then of
   /// targets, at hidden positions (4, D).
   template <class Dev, class T, int B, class Observer = NoObserver>
   static LossSums step(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
@@ -244,7 +244,8 @@ struct BranchStep {
                                                  loss_beta, weights.d2v_loss * scale / sample_size, m.dprediction.data);
     device::channel_moments<D>(d, N * R, m.prediction.data, nullptr, moments, moments + D);
     device::channel_moments<D>(d, N * R, w.targets.data, index.target_rows.data, moments + 2 * D, moments + 3 * D);
-    if constexpr (has_recon) sums.recon = reconstruct<B>(pass, student, gradient, samples, weights, sample_size, w, m, index);
+    if constexpr (has_recon)
+      sums.recon = reconstruct<B>(pass, student, gradient, samples, weights, sample_size, w, m, index);
     if constexpr (has_cls) {
       mean_targets<B>(d, w);
       device::gather_rows<D>(d, N, m.pool.data, index.cls_rows.data, m.cls.data);                 // (N, D)
@@ -262,7 +263,8 @@ struct BranchStep {
     Enc::backward(pass, student.branch.front, student.blocks, student.norm, index.student, m.dencoded, w.dlocal,
                   gradient.branch.front, gradient.blocks, gradient.norm, m.encoder);
     if constexpr (M::config.local_grad_mult > 0) {
-      if constexpr (M::config.local_grad_mult != 1) device::scale(d, w.dlocal.size, M::config.local_grad_mult, w.dlocal.data);
+      if constexpr (M::config.local_grad_mult != 1)
+        device::scale(d, w.dlocal.size, M::config.local_grad_mult, w.dlocal.data);
       Enc::Local::backward(d, student.branch.front.local_encoder, samples, View<const T, B, T_, D>(w.dlocal),
                            gradient.branch.front.local_encoder, w.local_tape);
     }
@@ -271,9 +273,9 @@ struct BranchStep {
 
  private:
   template <class Dev, class T, int B, class Observer>
-  static void make_targets(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
-                           View<const T, B, M::sample_size> samples, const Workspace<T, B>& w, const Indices<B>& index,
-                           Observer&& observe) {
+  static void make_targets(const Pass<Dev, true>& pass, const Weights<const T>& student,
+                           const Weights<const T>& teacher, View<const T, B, M::sample_size> samples,
+                           const Workspace<T, B>& w, const Indices<B>& index, Observer&& observe) {
     auto& d = pass.device;
     using Layers = Targets<C, B, T_, E>;
     const auto m = w.passes.template as<TeacherMemory<T, B>>();
@@ -361,7 +363,8 @@ struct BranchStep {
   static void mean_targets(Dev& d, const Workspace<T, B>& w) {
     device::fill(d, w.target_mean.size, 0, w.target_mean.data);
     for (int b = 0; b < B; ++b)
-      for (int t = 0; t < T_; ++t) device::add(d, D, w.target_mean[b].data, w.targets[b][t].data, w.target_mean[b].data);
+      for (int t = 0; t < T_; ++t)
+        device::add(d, D, w.target_mean[b].data, w.targets[b][t].data, w.target_mean[b].data);
     device::scale(d, w.target_mean.size, 1.0 / T_, w.target_mean.data);
   }
 

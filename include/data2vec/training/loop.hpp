@@ -82,12 +82,15 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
   const std::string checkpoint = options.out + "/checkpoint.safetensors";
   if (options.resume) load_checkpoint<Model>(checkpoint, trainer.state());
   else if (std::filesystem::exists(checkpoint))
-    throw FileError(checkpoint, "expected a folder without a checkpoint, found one: resume it, or choose another folder");
+    throw FileError(checkpoint,
+                    "expected a folder without a checkpoint, found one: resume it, or choose another folder");
   JsonLog log(options.out + "/log.jsonl", trainer.updates());
   const auto tell = [&](const std::string& text) {
     if (events.note) events.note(text);
   };
-  const auto save = [&] { save_checkpoint<Model>(checkpoint, trainer.state(), {{"updates_planned", options.updates}}); };
+  const auto save = [&] {
+    save_checkpoint<Model>(checkpoint, trainer.state(), {{"updates_planned", options.updates}});
+  };
 
   CollapseMonitor<Model> monitor;
   Collapse alarmed = Collapse::none;

@@ -47,7 +47,7 @@ struct HealthReport {
 /// Thresholds. Variances are relative to what the stage had at the monitor's first look, where that makes sense.
 struct MonitorOptions {
   double least_input = 1e-4;       ///< deviation over samples of the input
-  double least_stage = 1e-3;       ///< deviation of a stage as a fraction of its first one (or absolute, if it began there)
+  double least_stage = 1e-3;  ///< deviation of a stage as a fraction of its first one (or absolute, if it began there)
   double least_target = 0.1;       ///< the reference's min_target_var
   double least_prediction = 0.01;  ///< the reference's min_pred_var
 };

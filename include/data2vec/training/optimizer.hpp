@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Clipping by the global norm, Adam with decoupled weight decay, and the teacher's moving average, over the buffers of a
-// struct of parameters.
+// Clipping by the global norm, Adam with decoupled weight decay, and the teacher's moving average, over the buffers of
+// a struct of parameters.
 #pragma once
 
 #include <algorithm>
@@ -74,8 +74,8 @@ void update_tensor(D& d, const OptimizerConfig& config, const TensorInfo& info, 
   device::adam(d, count, step, state.gradient + at, state.m + at, state.v + at, state.parameters + at);
 }
 
-/// The teacher's step for the same stretch (data2vec, section 3.2): teacher <- decay teacher + (1 - decay) student; what
-/// is not trained is copied. A decay of 1 leaves everything as it is.
+/// The teacher's step for the same stretch (data2vec, section 3.2): teacher <- decay teacher + (1 - decay) student;
+/// what is not trained is copied. A decay of 1 leaves everything as it is.
 template <class D, class T>
 void follow_tensor(D& d, const TensorInfo& info, double decay, const T* student, T* teacher, std::size_t first,
                    std::size_t count) {

@@ -219,7 +219,8 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
                               clip_factor(report.gradient_norm, options_.optimizer.clip_norm)};
     const T* const student = weights().data();
     updater_.apply(
-        options_.optimizer, [&](std::size_t row) { return receives_gradient_[row] ? update : TensorUpdate{.count = 0}; },
+        options_.optimizer,
+        [&](std::size_t row) { return receives_gradient_[row] ? update : TensorUpdate{.count = 0}; },
         [&](BasicCpu<Isa>& device, std::size_t row, std::size_t first, std::size_t count) {
           if (in_teacher_[row])
             follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first,

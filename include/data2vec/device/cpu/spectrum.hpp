@@ -24,7 +24,8 @@ inline double effective_rank(std::span<const float> x, int width) {
   // The smaller of covariance and Gram matrix: both have the same eigenvalues.
   const Eigen::MatrixXd square = rows < width ? Eigen::MatrixXd(centred * centred.transpose())
                                               : Eigen::MatrixXd(centred.transpose() * centred);
-  const Eigen::VectorXd values = Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(square, Eigen::EigenvaluesOnly).eigenvalues();
+  const Eigen::VectorXd values =
+      Eigen::SelfAdjointEigenSolver<Eigen::MatrixXd>(square, Eigen::EigenvaluesOnly).eigenvalues();
   double total = 0, entropy = 0;
   for (const double v : values) total += v > 0 ? v : 0;
   if (total <= 0) return 0;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// A fixed team of threads for the CPU: one fork and join per parallel region, no allocation in it. What runs where never
-// changes results: work is cut into units whose sums are taken in the order of the units.
+// A fixed team of threads for the CPU: one fork and join per parallel region, no allocation in it. What runs where
+// never changes results: work is cut into units whose sums are taken in the order of the units.
 #pragma once
 
 #include <atomic>
