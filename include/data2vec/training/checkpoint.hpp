@@ -4,8 +4,11 @@
 // configuration and the training's progress as JSON.
 #pragma once
 
+#include <algorithm>
 #include <charconv>
+#include <cstddef>
 #include <cstdint>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,6 +79,35 @@ void save_checkpoint(const std::string& path, const TrainingState& state, const 
                      {"extra", extra.dump()}});
 }
 
+namespace detail {
+
+inline const std::string& checkpoint_entry(const SafetensorsFile& file, const char* key) {
+  const auto found = file.metadata().find(key);
+  if (found == file.metadata().end())
+    throw FileError(file.file(), std::string("expected a checkpoint with the metadata entry \"") + key +
+                                     "\", found none");
+  return found->second;
+}
+
+template <class Model>
+void expect_checkpoint(const SafetensorsFile& file) {
+  const std::string& schema = checkpoint_entry(file, "schema");
+  if (schema != std::to_string(checkpoint_schema))
+    throw FileError(file.file(), "expected a checkpoint of schema " + std::to_string(checkpoint_schema) + ", found " +
+                                     schema);
+  std::string differences;
+  list_differences(describe_model<Model>(), parse_json(checkpoint_entry(file, "configuration"), file.file()), "",
+                   differences);
+  if (!differences.empty()) throw MismatchError(file.file() + ": a checkpoint of another configuration:" + differences);
+}
+
+}  // namespace detail
+
+/// What was kept with a checkpoint as `extra`. Throws FileError for a file that is not a checkpoint.
+inline Json checkpoint_extra(const SafetensorsFile& file) {
+  return parse_json(detail::checkpoint_entry(file, "extra"), file.file());
+}
+
 /// Reads a checkpoint into `state` and returns what was kept as `extra`. Throws FileError for a file that is not a
 /// checkpoint, and MismatchError, listing every difference of configuration, names and shapes, for one of another
 /// model; `state` then stays as it was.
@@ -83,21 +115,10 @@ template <class Model>
 Json load_checkpoint(const std::string& path, const TrainingState& state) {
   using P = typename Model::template Parameters<float>;
   const SafetensorsFile file = SafetensorsFile::open(path);
-  const auto entry = [&](const char* key) -> const std::string& {
-    const auto found = file.metadata().find(key);
-    if (found == file.metadata().end())
-      throw FileError(path, std::string("expected a checkpoint with the metadata entry \"") + key + "\", found none");
-    return found->second;
-  };
-  const std::string& schema = entry("schema");
-  if (schema != std::to_string(checkpoint_schema))
-    throw FileError(path, "expected a checkpoint of schema " + std::to_string(checkpoint_schema) + ", found " + schema);
-  std::string differences;
-  detail::list_differences(describe_model<Model>(), parse_json(entry("configuration"), path), "", differences);
-  if (!differences.empty()) throw MismatchError(path + ": a checkpoint of another configuration:" + differences);
-  const Json extra = parse_json(entry("extra"), path);
+  detail::expect_checkpoint<Model>(file);
+  const Json extra = checkpoint_extra(file);
   std::int64_t updates = 0;
-  const std::string& count = entry("updates");
+  const std::string& count = detail::checkpoint_entry(file, "updates");
   if (std::from_chars(count.data(), count.data() + count.size(), updates).ptr != count.data() + count.size())
     throw FileError(path, "expected the number of updates, found \"" + count + "\"");
   // All or nothing: into buffers of our own first.
@@ -113,6 +134,65 @@ Json load_checkpoint(const std::string& path, const TrainingState& state) {
   std::copy(v.begin(), v.end(), state.v);
   *state.updates = updates;
   return extra;
+}
+
+/// The encoder of a checkpoint as a buffer of Model::Parameters: the student's weights or, with `teacher`, the teacher's
+/// where it owns a tensor. Throws as load_checkpoint.
+template <class Model>
+Buffer<float> checkpoint_encoder(const SafetensorsFile& file, bool teacher = false) {
+  using P = typename Model::template Parameters<float>;
+  detail::expect_checkpoint<Model>(file);
+  Buffer<float> weights(buffer_size<P>), owned(buffer_size<P>);
+  load_weights<P>(file, weights.data(), "student.");
+  if (!teacher) return weights;
+  load_weights<P>(file, owned.data(), "teacher.");
+  for (const TensorInfo& info : tensor_table<P>)
+    if (Model::in_teacher(info.name.view()))
+      std::copy_n(owned.data() + info.offset, info.size, weights.data() + info.offset);
+  return weights;
+}
+
+namespace detail {
+
+template <class Model, class Write>
+auto with_encoder(std::span<const float> student, std::span<const float> teacher, SafetensorsMetadata metadata,
+                  Write&& write) {
+  using P = typename Model::template Parameters<float>;
+  for (const auto part : {student, teacher.empty() ? student : teacher})
+    if (part.size() != buffer_size<P>)
+      throw MismatchError("save_encoder: expected a buffer of the model's parameters, " +
+                          std::to_string(buffer_size<P>) + " numbers, found " + std::to_string(part.size()));
+  std::vector<Tensor> tensors;
+  const std::vector<Tensor> own = named_tensors<P>(student.data()),
+                            moved = named_tensors<P>((teacher.empty() ? student : teacher).data());
+  for (std::size_t i = 0; i < own.size(); ++i)
+    if (!Model::in_decoder(own[i].name)) tensors.push_back(Model::in_teacher(own[i].name) ? moved[i] : own[i]);
+  metadata.emplace("data2vec", version);
+  metadata.emplace("encoder", teacher.empty() ? "student" : "teacher");
+  metadata.emplace("configuration", describe_model<Model>().dump());
+  return write(tensors, metadata);
+}
+
+}  // namespace detail
+
+/// Writes the encoder alone, without decoders, under the reference's names. `student` is a buffer of Model::Parameters
+/// (a trainer's weights()); with `teacher` (its teacher()) those tensors that the teacher owns are the teacher's.
+/// read_encoder (finetune/encoder_file.hpp) reads it for FineTuner and Features. Throws FileError and MismatchError.
+template <class Model>
+void save_encoder(const std::string& path, std::span<const float> student, std::span<const float> teacher = {},
+                  const SafetensorsMetadata& metadata = {}) {
+  detail::with_encoder<Model>(student, teacher, metadata, [&](const auto& tensors, const auto& entries) {
+    write_safetensors(path, tensors, entries);
+  });
+}
+
+/// The same bytes in memory (SafetensorsFile::from_bytes reads them).
+template <class Model>
+std::vector<std::byte> encoder_bytes(std::span<const float> student, std::span<const float> teacher = {},
+                                     const SafetensorsMetadata& metadata = {}) {
+  return detail::with_encoder<Model>(student, teacher, metadata, [](const auto& tensors, const auto& entries) {
+    return safetensors_bytes(tensors, entries);
+  });
 }
 
 }  // namespace data2vec::inline v0

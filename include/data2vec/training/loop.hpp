@@ -23,6 +23,7 @@ struct LoopOptions {
   double save_every = 60;           ///< seconds between checkpoints
   std::int64_t monitor_every = 50;  ///< updates between looks of the monitor; 0: none
   int most_skipped = 5;             ///< updates in a row whose gradient is not finite before the loop gives up
+  Json extra = Json::object();      ///< kept in every checkpoint (see save_checkpoint)
 };
 
 /// What the loop tells. All may be empty.
@@ -36,10 +37,9 @@ enum class LoopEnd { finished, stopped };
 
 namespace detail {
 
-/// What is not finite, by name: samples of the batch, then the first tensor of the gradient.
-template <class Parameters>
-std::string name_non_finite(const Batch<float>& batch, std::span<const float> gradient) {
-  std::string text, ids;
+/// The ids of a batch's samples with values that are not finite.
+inline std::string non_finite_samples(const Batch<float>& batch) {
+  std::string ids;
   const std::size_t width = batch.ids.empty() ? 0 : batch.samples.size() / batch.ids.size();
   for (std::size_t i = 0; i < batch.ids.size(); ++i)
     for (const float x : batch.samples.subspan(i * width, width))
@@ -47,7 +47,13 @@ std::string name_non_finite(const Batch<float>& batch, std::span<const float> gr
         ids += (ids.empty() ? "" : ", ") + std::to_string(batch.ids[i]);
         break;
       }
-  if (!ids.empty()) text = "samples with values that are not finite: " + ids + "; ";
+  return ids;
+}
+
+/// What is not finite, by name: samples, then the first tensor of the gradient.
+template <class Parameters>
+std::string name_non_finite(const std::string& ids, std::span<const float> gradient) {
+  const std::string text = ids.empty() ? "" : "samples with values that are not finite: " + ids + "; ";
   for (const TensorInfo& info : tensor_table<Parameters>)
     for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
       if (!is_finite(gradient[i])) return text + "first tensor: gradient of " + std::string(info.name.view());
@@ -65,16 +71,18 @@ inline Json json_of(const StepReport& r) {
 
 }  // namespace detail
 
-/// Trains `trainer` up to `options.updates`. `next()` returns the batch of update trainer.updates(), which must be a
-/// function of it. `stop` becomes non-zero when the training shall end early (a signal): it is saved, then the loop
-/// returns. A checkpoint that cannot be written is a note, and the one before stays; at the end it is a FileError.
-/// Throws FileError for the folder, MismatchError for a checkpoint of another model, Error after too many updates in a
-/// row without a finite gradient.
+/// Trains `trainer` up to `options.updates`. `next()` returns the batch of update trainer.updates(), with accumulation
+/// its micro-batch trainer.pending(); it must be a function of these. `stop` becomes non-zero when the training shall
+/// end early (a signal): it is saved, then the loop returns; micro-batches of an unfinished update are done again on
+/// resume. A checkpoint that cannot be written is a note, and the one before stays; at the end it is a FileError.
+/// Throws FileError for the folder, MismatchError for a checkpoint of another model, OptionError for a trainer with an
+/// accumulation that was never applied, Error after too many updates in a row without a finite gradient.
 template <class Trainer, class Next>
 LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, const volatile std::sig_atomic_t& stop,
                  const LoopEvents& events = {}) {
   using Model = typename Trainer::ModelType;
   using Clock = std::chrono::steady_clock;
+  trainer.state();  // refuses a trainer between the micro-batches of an update
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) throw FileError(options.out, "cannot make this folder: " + error.message());
@@ -88,22 +96,29 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
   const auto tell = [&](const std::string& text) {
     if (events.note) events.note(text);
   };
-  const auto save = [&] {
-    save_checkpoint<Model>(checkpoint, trainer.state(), {{"updates_planned", options.updates}});
-  };
+  Json extra = options.extra;
+  extra["updates_planned"] = options.updates;
+  const auto save = [&] { save_checkpoint<Model>(checkpoint, trainer.state(), extra); };
 
   CollapseMonitor<Model> monitor;
   Collapse alarmed = Collapse::none;
   auto saved = Clock::now();
   int skipped = 0;
+  std::string bad_samples;  // of the update's micro-batches
   while (trainer.updates() < options.updates && !stop) {
     const Batch<float> batch = next();
     const StepReport report = trainer.step(batch);
+    if (!is_finite(report.loss) || report.skipped) {
+      const std::string ids = detail::non_finite_samples(batch);
+      bad_samples += (bad_samples.empty() || ids.empty() ? "" : ", ") + ids;
+    }
+    if (!report.updated && !report.skipped) continue;
     log.write(detail::json_of(report));
     if (events.step) events.step(report);
     if (report.skipped) {
       const std::string what = "update " + std::to_string(report.update) + " skipped: " +
-                               detail::name_non_finite<typename Trainer::Parameters>(batch, trainer.gradient());
+                               detail::name_non_finite<typename Trainer::Parameters>(bad_samples, trainer.gradient());
+      bad_samples.clear();
       tell(what);
       if (++skipped >= options.most_skipped)
         throw Error(what + "; " + std::to_string(skipped) + " updates in a row, expected fewer than " +
@@ -129,6 +144,7 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
       saved = Clock::now();
     }
   }
+  trainer.drop_pending();
   save();
   return trainer.updates() >= options.updates ? LoopEnd::finished : LoopEnd::stopped;
 }

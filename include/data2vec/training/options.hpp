@@ -21,6 +21,7 @@ struct TrainerOptions {
   double mask_noise_std = 0.01; ///< of the noise that stands for hidden tokens in the decoder's input
   std::uint64_t seed = 1;
   int threads = 0;              ///< 0: as many as the machine has
+  int accumulation = 1;         ///< micro-batches of an update: calls of Trainer::step() until the weights change
 
   /// The rates and weights of a model's configuration, the rest as above.
   template <class Model, int branch = 0>

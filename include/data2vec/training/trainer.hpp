@@ -24,7 +24,7 @@ struct Batch {
   std::span<const T> targets = {};     ///< (n, sample_size), another view for the teacher; empty: the same
 };
 
-/// What a step did.
+/// What a step did. With accumulation, losses and deviations are those of the update's micro-batches so far.
 struct StepReport {
   std::int64_t update = 0;   ///< updates before this one
   double loss = 0;           ///< all terms, per hidden position
@@ -32,10 +32,11 @@ struct StepReport {
   double sample_size = 0;    ///< hidden positions in the batch
   double target_var = 0;     ///< mean over channels of the standard deviation of targets at hidden positions
   double pred_var = 0;       ///< the same of predictions; near zero: collapse
-  double gradient_norm = 0;  ///< before clipping
+  double gradient_norm = 0;  ///< before clipping; 0 while micro-batches are to come
   double learning_rate = 0;
   double ema_decay = 0;      ///< used for the teacher after this update
   bool skipped = false;      ///< the gradient was not finite: no parameter was changed
+  bool updated = false;      ///< the weights changed; neither this nor `skipped`: more micro-batches are to come
 };
 
 /// Mean over channels of sqrt(unbiased variance + 1e-6), from sums and sums of squares of `rows` rows.
@@ -80,6 +81,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   static constexpr int unit_samples = samples_per_unit(chunk, size, Model::template flops_per_sample<0>);
 
   explicit Trainer(const TrainerOptions& options) : options_(options), updater_(options.threads) {
+    if (options.accumulation < 1)
+      throw OptionError("TrainerOptions::accumulation: expected 1 or more, found " +
+                        std::to_string(options.accumulation));
     const int threads = updater_.team().size();
     threads_.reserve(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i) threads_.emplace_back();
@@ -98,6 +102,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     std::copy(weights.begin(), weights.end(), teacher_.begin());
     updater_.restart();
     updates_ = 0;
+    pending_ = 0;
   }
 
   /// Throws OptionError, naming the field, if the schedule cannot be run.
@@ -107,23 +112,37 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   }
   void set_ema(const EmaConfig& ema) { options_.ema = ema; }
 
-  /// One update. Throws OptionError if the batch does not fit the model or the chunk; no other exception.
+  /// One update, or with options().accumulation = k one of its k micro-batches: all of one size, the update comes with
+  /// the last. It is that of the k micro-batches as one batch: the same bits where the size of a micro-batch is a
+  /// multiple of unit_samples, otherwise sums in another order. Throws OptionError if the batch does not fit the model,
+  /// the chunk or the micro-batches before; no other exception.
   StepReport step(const Batch<T>& batch) {
     const int samples = check(batch);
     const int units = (samples + unit_samples - 1) / unit_samples;
-    sums_ = {};
-    std::fill(moments_.begin(), moments_.end(), 0.0);
+    if (pending_ == 0) {
+      sums_ = {};
+      std::fill(moments_.begin(), moments_.end(), 0.0);
+      micro_batch_ = samples;
+    }
     updater_.accumulate(
         units, [&](int thread, int unit, T* gradient) { run_unit(thread, gradient, batch, samples, unit); },
-        [&](int thread, int) { merge(threads_[static_cast<std::size_t>(thread)]); });
+        [&](int thread, int) { merge(threads_[static_cast<std::size_t>(thread)]); }, pending_ > 0);
+    pending_ = (pending_ + 1) % options_.accumulation;
     StepReport report = summarise();
-    if (is_finite(report.gradient_norm)) apply(report);
-    else report.skipped = true;
+    if (pending_ > 0) return report;
+    report.gradient_norm = updater_.gradient_norm();
+    report.updated = is_finite(report.gradient_norm);
+    report.skipped = !report.updated;
+    if (report.updated) apply(report);
     return report;
   }
 
   /// Counts an update whose step was skipped, so that the next one has other samples and other draws.
   void pass_over() { ++updates_; }
+
+  /// Micro-batches whose update has not come yet, and a way to forget them.
+  int pending() const { return pending_; }
+  void drop_pending() { pending_ = 0; }
 
   std::int64_t updates() const { return updates_; }
   const TrainerOptions& options() const { return options_; }
@@ -132,8 +151,12 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   std::span<const T> teacher() const { return {teacher_.data(), size}; }
   std::span<const T> gradient() const { return updater_.gradient(); }
 
-  /// Everything that a checkpoint keeps; whoever writes to it takes the training elsewhere.
+  /// Everything that a checkpoint keeps; whoever writes to it takes the training elsewhere. Throws OptionError between
+  /// the micro-batches of an update, which would be lost without a word.
   TrainingState state() {
+    if (pending_ != 0)
+      throw OptionError("accumulation: expected all " + std::to_string(options_.accumulation) +
+                        " micro-batches of an update, found " + std::to_string(pending_) + " that were never applied");
     return {updater_.weights().data(), teacher_.data(), updater_.m().data(), updater_.v().data(), &updates_};
   }
 
@@ -149,7 +172,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     LossSums sums;
   };
 
-  static int check(const Batch<T>& batch) {
+  int check(const Batch<T>& batch) const {
     const auto n = static_cast<long>(batch.ids.size());
     if (n == 0 || n % chunk != 0)
       throw OptionError("batch: expected a multiple of " + std::to_string(chunk) + " samples, found " +
@@ -158,6 +181,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
       if (part.size() != static_cast<std::size_t>(n) * sample_size)
         throw OptionError("batch of " + std::to_string(n) + " samples: expected " + std::to_string(n * sample_size) +
                           " numbers, found " + std::to_string(part.size()));
+    if (pending_ > 0 && n != micro_batch_)
+      throw OptionError("batch: expected " + std::to_string(micro_batch_) +
+                        " samples as in the micro-batch before, found " + std::to_string(n));
     return static_cast<int>(n);
   }
 
@@ -187,7 +213,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     const std::size_t offset = static_cast<std::size_t>(first) * sample_size;
     const Input input{batch.samples.data() + offset};
     const Input target{batch.targets.empty() ? input.data : batch.targets.data() + offset};
-    const double hidden = static_cast<double>(samples) * Branch::masks * Branch::R;
+    const double hidden = static_cast<double>(samples) * options_.accumulation * Branch::masks * Branch::R;
     return Branch::step(pass, read(weights().data()), read(teacher_.data()),
                         Model::template weights<0>(bind<Parameters>(gradient)), input, target,
                         static_cast<const T*>(nullptr), options_.mask_noise_std, options_.loss, hidden,
@@ -205,8 +231,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
                       .regression = sums_.regression / n,
                       .cls = sums_.cls,
                       .recon = sums_.recon / n,
-                      .sample_size = n,
-                      .gradient_norm = updater_.gradient_norm()};
+                      .sample_size = n};
     report.pred_var = mean_deviation(&moments_[0], &moments_[D], D, n);
     report.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, n);
     report.learning_rate = learning_rate(options_.schedule, updates_);
@@ -237,6 +262,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   Buffer<double> moments_{4 * D};
   LossSums sums_;
   std::int64_t updates_ = 0;
+  int pending_ = 0, micro_batch_ = 0;  // micro-batches so far, and their size
 };
 
 }  // namespace data2vec::inline v0

@@ -54,9 +54,10 @@ class Updater {
 
   /// The gradient of `units` units: `work(thread, unit, gradient)` accumulates a unit's into a zeroed buffer of the
   /// thread's own; then, one unit after the other in their order, it is added up and `merge(thread, unit)` is called.
+  /// With `more`, onto the gradient of the call before: the bits are those of one call with all units.
   template <class Work, class Merge>
-  void accumulate(int units, Work&& work, Merge&& merge) {
-    std::fill(gradient_.begin(), gradient_.end(), T(0));
+  void accumulate(int units, Work&& work, Merge&& merge, bool more = false) {
+    if (!more) std::fill(gradient_.begin(), gradient_.end(), T(0));
     turns_.restart();
     team_.for_each_task(units, [&](int thread, int unit) {
       Thread& own = threads_[static_cast<std::size_t>(thread)];

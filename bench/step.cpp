@@ -1,0 +1,249 @@
+// SPDX-License-Identifier: MIT
+// One whole training step, or the features of a batch, of one configuration: the counterpart of
+// bench/peer/torch_data2vec2.py with its options and the keys of its report. It is compiled for the configuration and
+// the masks per sample of <step_config.hpp>, which CMake writes (D2V_BENCH_CONFIG, D2V_BENCH_MASKS).
+#include <cstdio>
+#include <functional>
+#include <iostream>
+#include <memory>
+#include <numeric>
+#include <span>
+#include <string>
+#include <vector>
+
+#include <CLI/CLI.hpp>
+
+#include <data2vec/data2vec.hpp>
+#include <data2vec/evaluation/features.hpp>
+#include <data2vec/io/file.hpp>
+#include <data2vec/io/json.hpp>
+
+#include "bench/configs.hpp"
+#include "bench/timing.hpp"
+
+#include <step_config.hpp>  // Setup, masks, flags
+
+namespace {
+
+using namespace bench;
+using d2v::Json;
+using Subject = bench::Model<step_config::Setup, step_config::masks>;
+using Branch = Subject::First;
+constexpr int sample_size = Branch::M::sample_size;
+
+struct Options {
+  std::string modality = "vision", config = step_config::Setup::name, device = "cpu", dtype = "float32", json, commit;
+  int batch = 0, masks = 0, threads = 0, steps = 5, warmup = 2;
+  double budget = 0;
+  bool infer = false, no_dropout = false;
+};
+
+/// Throws OptionError for what the peer can do and this program cannot.
+void check(const Options& o) {
+  const auto expect = [](const char* option, const std::string& expected, const std::string& found) {
+    if (expected != found) throw d2v::OptionError(std::string(option) + ": expected " + expected + ", found " + found);
+  };
+  expect("--modality", "vision", o.modality);
+  expect("--config", step_config::Setup::name, o.config);
+  expect("--masks", std::to_string(Branch::masks), std::to_string(o.masks ? o.masks : Branch::masks));
+  expect("--device", "cpu", o.device);
+  expect("--dtype", "float32", o.dtype);
+}
+
+std::vector<float> normal_numbers(std::size_t count) {
+  d2v::Rng rng(d2v::DrawKey{.seed = 1});
+  std::vector<float> numbers(count);
+  for (float& x : numbers) x = rng.normal();
+  return numbers;
+}
+
+/// The timed unit, and what it leaves behind.
+struct Work {
+  std::function<void()> run;
+  std::shared_ptr<double> last_loss;  ///< null where there is none
+  int chunk = 1;                      ///< samples that run together
+};
+
+template <int chunk>
+Work training(const Options& o) {
+  struct State {
+    d2v::Trainer<Subject, d2v::Cpu, chunk> trainer;
+    std::vector<float> samples;
+    std::vector<std::uint32_t> ids;
+    double loss = 0;
+  };
+  d2v::TrainerOptions options = options_of<Subject>(o.threads);
+  if (o.no_dropout) options.rates = {};
+  const auto n = static_cast<std::size_t>(o.batch);
+  const std::shared_ptr<State> state(new State{d2v::Trainer<Subject, d2v::Cpu, chunk>(options),
+                                               normal_numbers(n * sample_size), std::vector<std::uint32_t>(n)});
+  std::iota(state->ids.begin(), state->ids.end(), 0u);
+  return {.run = [state] { state->loss = state->trainer.step({state->samples, state->ids}).loss; },
+          .last_loss = {state, &state->loss},
+          .chunk = chunk};
+}
+
+/// Token features (B, T, D) without the extra token; samples are spread over the threads.
+Work inference(const Options& o) {
+  using F = d2v::Features<Subject>;
+  using Parameters = Subject::Parameters<float>;
+  constexpr std::size_t kept = std::size_t{Branch::T_} * Branch::D, skipped = std::size_t{F::E} * Branch::D;
+  struct State {
+    d2v::ThreadTeam team;
+    std::vector<float> samples, result;
+    d2v::Buffer<float> weights{d2v::buffer_size<Parameters>};
+    std::vector<d2v::Buffer<float>> workspaces = {};
+    std::vector<d2v::Buffer<int>> indices = {};
+  };
+  const auto n = static_cast<std::size_t>(o.batch);
+  const std::shared_ptr<State> state(new State{d2v::ThreadTeam(std::min(o.threads, o.batch)),
+                                               normal_numbers(n * sample_size), std::vector<float>(n * kept)});
+  Subject::initialise(state->weights.data(), 1);
+  for (int i = 0; i < state->team.size(); ++i) {
+    state->workspaces.emplace_back(d2v::buffer_size<F::Workspace<float>>);
+    state->indices.emplace_back(d2v::buffer_size<F::Index>);
+  }
+  const auto run = [state, batch = o.batch] {
+    State& s = *state;
+    const auto weights = d2v::bind<Subject::Parameters<const float>>(static_cast<const float*>(s.weights.data()));
+    s.team.for_each_task(batch, [&](int thread, int sample) {
+      d2v::Cpu device;
+      const auto own = static_cast<std::size_t>(thread), i = static_cast<std::size_t>(sample);
+      const auto tokens = d2v::features<Subject, 1>(
+          device, weights, d2v::View<const float, 1, sample_size>{&s.samples[i * sample_size]},
+          d2v::bind<F::Workspace<float>>(s.workspaces[own].data()), d2v::bind<F::Index>(s.indices[own].data()));
+      d2v::device::copy(device, kept, tokens.data + skipped, &s.result[i * kept]);
+    });
+  };
+  return {.run = run, .last_loss = {}};
+}
+
+Work work_of(const Options& o) {
+  if (o.infer) return inference(o);
+  constexpr int chunk = d2v::default_chunk<Branch>;
+  if constexpr (chunk > 1)
+    if (o.batch % chunk != 0) return training<1>(o);
+  return training<chunk>(o);
+}
+
+Json json(const Spread& s) { return {{"min", s.min}, {"median", s.median}, {"max", s.max}}; }
+
+Json seconds_of(const Measured& measured) {
+  Json seconds = json(spread(measured, 0));
+  seconds["steps"] = measured.calls.size();
+  seconds["first"] = measured.first;
+  seconds["process_start_to_first"] = measured.process_start_to_first;
+  seconds["cpu"] = json(spread(measured, 1));
+  seconds["queue_wait"] = json(spread(measured, 2));
+  seconds["all"] = measured.calls;
+  return seconds;
+}
+
+/// The peer's keys, null where they do not apply, and behind them our own.
+Json report_of(const Options& o, const Work& work, const Measured& measured) {
+  const Spread wall = spread(measured, 0);
+  const Flops f = flops_of<Subject>;
+  const double batch = o.batch, flops = batch * (o.infer ? f.infer : f.train), rss = peak_rss_bytes();
+  const double peak = fma_peak<d2v::Cpu::isa>(o.threads);
+  Json r;
+  r["implementation"] = "data2vec";
+  r["what"] = o.infer ? "infer" : "train";
+  r["modality"] = o.modality;
+  r["config"] = o.config;
+  r["batch"] = o.batch;
+  r["masks"] = Branch::masks;
+  r["tokens"] = Branch::T_;
+  r["visible"] = Branch::V;
+  r["threads"] = o.threads;
+  r["device"] = o.device;
+  r["dtype"] = o.dtype;
+  for (const char* key : {"tf32", "sdpa", "compile", "compile_mode"}) r[key] = nullptr;
+  r["dropout"] = !o.no_dropout;
+  r["seconds"] = seconds_of(measured);
+  r["samples_per_s"] = batch / wall.median;
+  r["flops"] = {{"local", batch * f.local},     {"student_blocks", batch * f.student_blocks},
+                {"decoder", batch * f.decoder}, {"teacher", batch * f.teacher},
+                {"infer", batch * f.infer},     {"train", batch * f.train}};
+  r["flops_per_s"] = flops / wall.median;
+  r["flops_per_s_best"] = flops / wall.min;
+  r["import_seconds"] = nullptr;
+  r["peak_rss_bytes"] = rss;
+  r["parameters"] = trained_parameters<Subject>;
+  for (const char* key : {"torch", "python"}) r[key] = nullptr;
+  r["cpu"] = cpu_name();
+  r["last_loss"] = work.last_loss ? Json(*work.last_loss) : Json();
+  for (const char* key : {"gpu", "peak_cuda_bytes", "top_operators"}) r[key] = nullptr;
+  r["version"] = d2v::version;
+  r["commit"] = o.commit.empty() ? Json() : Json(o.commit);
+  r["compiler"] = step_config::compiler;
+  r["flags"] = step_config::flags;
+  r["isa"] = d2v::Cpu::isa::name;
+  r["back_end"] = "own kernels";
+  r["chunk"] = work.chunk;
+  r["fma_peak_flops_per_s"] = peak;       // of this many threads, measured after the steps
+  r["mfu"] = flops / wall.min / peak;     // best step over that peak
+  r["mfu_data_sheet"] = nullptr;          // the peak of this processor's data sheet is not known here
+  return r;
+}
+
+void print(const Options& o, const Json& r) {
+  const Json& seconds = r["seconds"];
+  const auto number = [](const Json& value) { return value.get<double>(); };
+  std::printf("%s/%s %s b%d m%d t%d %s %s %s: median %.2f ms min %.2f ms cpu %.2f ms, %.2f samples/s, %.1f GFLOP/s, "
+              "MFU %.0f %% of %.0f GFLOP/s measured, RSS %.0f MiB\n",
+              o.modality.c_str(), o.config.c_str(), o.infer ? "infer" : "train", o.batch, Branch::masks, o.threads,
+              o.device.c_str(), o.dtype.c_str(), d2v::Cpu::isa::name, 1e3 * number(seconds["median"]),
+              1e3 * number(seconds["min"]), 1e3 * number(seconds["cpu"]["min"]), number(r["samples_per_s"]),
+              number(r["flops_per_s"]) / 1e9, 100 * number(r["mfu"]), number(r["fma_peak_flops_per_s"]) / 1e9,
+              number(r["peak_rss_bytes"]) / (1 << 20));
+}
+
+void write(const std::string& path, const std::string& text) {
+  d2v::AtomicFile file(path, text.size());
+  file.write(std::as_bytes(std::span(text)));
+  file.commit();
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options o;
+  CLI::App app{"One training step (masks, student, teacher, decoder, losses, backward, clipping, AdamW, moving average) "
+               "on data in memory, timed. Compiled for one configuration and number of masks."};
+  app.add_option("--modality", o.modality);
+  app.add_option("--config", o.config);
+  app.add_option("--batch", o.batch, "samples per step; 0: the configuration's")->check(CLI::NonNegativeNumber);
+  app.add_option("--masks", o.masks, "masked copies per sample; 0: as compiled")->check(CLI::NonNegativeNumber);
+  app.add_option("--threads", o.threads, "0: all of the machine")->check(CLI::NonNegativeNumber);
+  app.add_option("--device", o.device);
+  app.add_option("--dtype", o.dtype);
+  app.add_option("--steps", o.steps, "timed calls, at most")->check(CLI::PositiveNumber);
+  app.add_option("--warmup", o.warmup, "calls before them")->check(CLI::NonNegativeNumber);
+  app.add_option("--budget", o.budget, "stop repeating after this many seconds; 0: never")
+      ->check(CLI::NonNegativeNumber);
+  app.add_option("--json", o.json, "file for the report");
+  app.add_option("--commit", o.commit, "what the report says of the sources");
+  app.add_flag("--infer", o.infer, "time the features of a batch, without masks, instead of a step");
+  app.add_flag("--no-dropout", o.no_dropout, "all dropout rates of the configuration zero");
+  app.option_defaults()->always_capture_default();
+  try {
+    app.parse(argc, argv);
+    check(o);
+    if (o.batch == 0) o.batch = step_config::Setup::batch;
+    if (o.threads == 0) o.threads = d2v::ThreadTeam(0).size();
+    const Work work = work_of(o);
+    const Measured measured = measure(work.run, o.warmup, o.steps, o.budget);
+    const Json report = report_of(o, work, measured);
+    print(o, report);
+    if (!o.json.empty()) write(o.json, report.dump(1) + "\n");
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  } catch (const d2v::OptionError& error) {
+    std::cerr << "step: " << error.what() << "\n";
+    return 2;
+  } catch (const std::exception& error) {
+    std::cerr << "step: " << error.what() << "\n";
+    return 1;
+  }
+  return 0;
+}
