@@ -20,6 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr int updates = 3;
+constexpr std::uint32_t unit = Trainer<Tiny, Cpu>::unit_samples;
 
 std::string error_of(auto&& f) {
   try {
@@ -74,7 +75,7 @@ struct Source {
 
   Batch<float> operator()() {
     const auto update = static_cast<std::uint32_t>(trainer.updates());
-    samples = waves(8, 16 * update + 8 * static_cast<std::uint32_t>(trainer.pending()));
+    samples = waves(unit, 2 * unit * update + unit * static_cast<std::uint32_t>(trainer.pending()));
     if (trainer.updates() == poisoned && trainer.pending() == 0)
       samples.values[2 * pixels + 5] = std::numeric_limits<float>::quiet_NaN();
     return samples.batch();
@@ -186,7 +187,7 @@ TEST_CASE("a value that is not finite in any micro-batch skips the whole update"
 TEST_CASE("the loop: stopped between micro-batches, resumed, the same bits; one line an update") {
   const Folder folder;
   Trainer<Tiny, Cpu> whole(options_of<Tiny>(1)), first(options_of<Tiny>(2)), second(options_of<Tiny>(2));
-  for (std::uint32_t u = 0; u < 6; ++u) whole.step(waves(16, 16 * u).batch());
+  for (std::uint32_t u = 0; u < 6; ++u) whole.step(waves(2 * unit, 2 * unit * u).batch());
   volatile std::sig_atomic_t stop = 0;
   Source a{first}, b{second};
   const auto next = [&] {
@@ -199,7 +200,6 @@ TEST_CASE("the loop: stopped between micro-batches, resumed, the same bits; one 
   CHECK(checkpoint_extra(SafetensorsFile::open(folder.path + "/checkpoint.safetensors")).at("k") == 2);
   const LoopOptions resumed{.out = folder.path, .updates = 6, .resume = true};
   CHECK(run_loop(second, resumed, b, never) == LoopEnd::finished);
-  static_assert(Trainer<Tiny, Cpu>::unit_samples == 8);
   CHECK(same_bits(second.weights(), whole.weights()));
   std::ifstream log(folder.path + "/log.jsonl");
   int lines = 0;
@@ -215,5 +215,6 @@ TEST_CASE("the loop names a sample of an earlier micro-batch") {
   run_loop(trainer, {.out = folder.path, .updates = 3}, source, never,
            {.note = [&](const std::string& note) { notes.push_back(note); }});
   REQUIRE(notes.size() == 1);
-  CHECK(contains(notes[0], "update 1 skipped: samples with values that are not finite: 18;"));
+  CHECK(contains(notes[0], "update 1 skipped: samples with values that are not finite: " +
+                               std::to_string(2 * unit + 2) + ";"));
 }

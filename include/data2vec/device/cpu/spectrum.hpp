@@ -6,6 +6,12 @@
 #include <span>
 #include <vector>
 
+// g++ 12 warns inside its own avx512fintrin.h wherever Eigen is inlined (GCC bug 105593).
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wmaybe-uninitialized"
+#pragma GCC diagnostic ignored "-Wuninitialized"
+#endif
 #include <Eigen/Core>
 #include <Eigen/Eigenvalues>
 
@@ -35,3 +41,7 @@ inline double effective_rank(std::span<const float> x, int width) {
 }
 
 }  // namespace data2vec::inline v0
+
+#if defined(__GNUC__) && !defined(__clang__)
+#pragma GCC diagnostic pop
+#endif
