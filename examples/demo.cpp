@@ -59,50 +59,59 @@ std::vector<float> normalised(const d2v::IdxImages& images, std::size_t count, c
   return out;
 }
 
-/// Features of images as the mean of the tokens in each quarter of the image: (n, 4 D).
+/// Features of images: the mean of the tokens in each of cells x cells parts of the image, (n, cells^2 D).
 class Extractor {
  public:
-  static constexpr int width = 4 * demo::config.embed_dim;
-  using F = d2v::Features<Model, 8>;
+  static constexpr int chunk = 8, D = demo::config.embed_dim;
+  using F = d2v::Features<Model, chunk>;
 
-  std::vector<float> operator()(d2v::ThreadTeam& team, std::span<const float> weights,
-                                const std::vector<float>& images) {
-    const std::size_t n = images.size() / Images::sample_size;
-    std::vector<float> out(n * width);
-    std::vector<d2v::Buffer<float>> memory;
-    std::vector<d2v::Buffer<int>> indices;
-    for (int i = 0; i < team.size(); ++i) {
-      memory.emplace_back(d2v::buffer_size<F::Workspace<float>> + 8 * Images::sample_size);
-      indices.emplace_back(d2v::buffer_size<F::Index>);
+  explicit Extractor(int threads) : team_(threads) {
+    for (int i = 0; i < team_.size(); ++i) {
+      memory_.emplace_back(d2v::buffer_size<F::Workspace<float>> + chunk * Images::sample_size);
+      indices_.emplace_back(d2v::buffer_size<F::Index>);
     }
+  }
+
+  std::vector<float> operator()(std::span<const float> weights, const std::vector<float>& images, int cells) {
+    const std::size_t n = images.size() / Images::sample_size, width = static_cast<std::size_t>(cells * cells * D);
+    std::vector<float> out(n * width);
     const auto parameters = d2v::bind<Model::Parameters<const float>>(weights.data());
-    team.for_each_task(static_cast<int>((n + 7) / 8), [&](int thread, int task) {
+    team_.for_each_task(static_cast<int>((n + chunk - 1) / chunk), [&](int thread, int task) {
       d2v::Cpu device;
-      const std::size_t first = static_cast<std::size_t>(task) * 8, count = std::min<std::size_t>(8, n - first);
-      float* const chunk = memory[static_cast<std::size_t>(thread)].data();  // the last chunk is filled up
-      std::copy_n(&images[first * Images::sample_size], count * Images::sample_size, chunk);
-      const auto tokens = d2v::features<Model, 8>(
-          device, parameters, d2v::View<const float, 8, Images::sample_size>{chunk},
-          d2v::bind<F::Workspace<float>>(chunk + 8 * Images::sample_size),
-          d2v::bind<F::Index>(indices[static_cast<std::size_t>(thread)].data()));                  // (8, E + T, D)
+      const std::size_t first = static_cast<std::size_t>(task) * chunk, count = std::min<std::size_t>(chunk, n - first);
+      float* const samples = memory_[static_cast<std::size_t>(thread)].data();  // the last chunk is filled up
+      std::copy_n(&images[first * Images::sample_size], count * Images::sample_size, samples);
+      const auto tokens = d2v::features<Model, chunk>(
+          device, parameters, d2v::View<const float, chunk, Images::sample_size>{samples},
+          d2v::bind<F::Workspace<float>>(samples + chunk * Images::sample_size),
+          d2v::bind<F::Index>(indices_[static_cast<std::size_t>(thread)].data()));                 // (chunk, E + T, D)
       for (std::size_t b = 0; b < count; ++b)
-        quarters(tokens[static_cast<std::ptrdiff_t>(b)], &out[(first + b) * width]);
+        pool(tokens[static_cast<std::ptrdiff_t>(b)], cells, &out[(first + b) * width]);
     });
     return out;
   }
 
  private:
   template <class Tokens>
-  static void quarters(const Tokens& tokens, float* out) {
+  static void pool(const Tokens& tokens, int cells, float* out) {
     constexpr d2v::Grid grid = Images::grid;
-    std::fill_n(out, width, 0.0f);
+    const auto length = [&](int index, int side) {  // rows or columns of the grid in the cell that holds `index`
+      int count = 0;
+      for (int i = 0; i < side; ++i) count += cells * i / side == cells * index / side;
+      return count;
+    };
     for (int row = 0; row < grid.height; ++row)
       for (int column = 0; column < grid.width; ++column) {
         const auto token = tokens[F::E + row * grid.width + column];
-        float* const cell = out + (2 * (2 * row / grid.height) + 2 * column / grid.width) * F::D;
-        for (int c = 0; c < F::D; ++c) cell[c] += token[c];
+        float* const cell = out + (cells * row / grid.height * cells + cells * column / grid.width) * D;
+        const float share = 1.0f / static_cast<float>(length(row, grid.height) * length(column, grid.width));
+        for (int c = 0; c < D; ++c) cell[c] += share * token[c];
       }
   }
+
+  d2v::ThreadTeam team_;
+  std::vector<d2v::Buffer<float>> memory_;
+  std::vector<d2v::Buffer<int>> indices_;
 };
 
 /// One line that is rewritten on a terminal, or now and then a line of its own in a pipe or file.
@@ -186,7 +195,6 @@ void run(const Options& options) {
               static_cast<double>(Model::parameter_count) / 1e6, Model::First::V, Model::First::T_, Model::First::masks,
               Model::flops_per_sample<0> / 1e9);
 
-  d2v::ThreadTeam team(options.threads);
   const auto labelled = std::min<std::size_t>(static_cast<std::size_t>(options.labels), data.train.labels.size());
   const std::vector<int> bank_labels(data.train.labels.begin(),
                                      data.train.labels.begin() + static_cast<long>(labelled));
@@ -194,16 +202,17 @@ void run(const Options& options) {
   const auto bank = normalised(data.train.images, labelled, statistics);
   const auto test = normalised(data.test.images, test_labels.size(), statistics);
   constexpr int k = 10;
-  Extractor extract;
-  const auto knn = [&] {
-    return d2v::knn_accuracy(extract(team, trainer.weights(), bank), bank_labels,
-                             extract(team, trainer.weights(), test), test_labels, Extractor::width, k,
-                             d2v::Metric::cosine, options.threads);
+  Extractor extract(options.threads);
+  const auto knn = [&](int cells) {
+    return 100 * d2v::knn_accuracy(extract(trainer.weights(), bank, cells), bank_labels,
+                                   extract(trainer.weights(), test, cells), test_labels, cells * cells * Extractor::D, k,
+                                   d2v::Metric::cosine, options.threads);
   };
-  const double pixels = d2v::knn_accuracy(bank, bank_labels, test, test_labels, Images::sample_size, k,
-                                          d2v::Metric::euclidean, options.threads);
-  const double before = knn();
-  std::printf("nearest neighbours before: %.2f %%\n", 100 * before);
+  const double pixels = 100 * d2v::knn_accuracy(bank, bank_labels, test, test_labels, Images::sample_size, k,
+                                                d2v::Metric::euclidean, options.threads);
+  const double before[] = {knn(1), knn(3)};
+  std::printf("before: %.2f %% (mean token), %.2f %% (means of 3 x 3 parts) by nearest neighbours\n", before[0],
+              before[1]);
   pretrain(trainer, options, data.train.images, statistics);
 
   const std::string file = options.out + "/weights.safetensors";
@@ -211,12 +220,12 @@ void run(const Options& options) {
                                               {{"updates", std::to_string(trainer.updates())}});
   std::printf("weights written to %s\n", file.c_str());
   if (interrupted) return;
-  const double after = knn();
   std::printf("\nclass of %zu test images by their %d nearest of %zu labelled training images\n"
-              "  raw pixels                    %6.2f %%\n"
-              "  encoder, random weights       %6.2f %%\n"
-              "  encoder, pre-trained          %6.2f %%\n",
-              test_labels.size(), k, labelled, 100 * pixels, 100 * before, 100 * after);
+              "                                 mean token   means of 3 x 3 parts\n"
+              "  encoder, random weights         %6.2f %%             %6.2f %%\n"
+              "  encoder, pre-trained            %6.2f %%             %6.2f %%\n"
+              "  raw pixels                                            %6.2f %%\n",
+              test_labels.size(), k, labelled, before[0], before[1], knn(1), knn(3), pixels);
 }
 
 }  // namespace
