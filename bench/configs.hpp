@@ -82,9 +82,9 @@ constexpr d2v::Config with_masks(d2v::Config config, int masks) {
 }
 
 template <class Setup>
-using BranchOf = d2v::Branch<d2v::Vision<Setup::images>,
-                             d2v::InverseBlockMask<d2v::Vision<Setup::images>::grid, Setup::masking>,
-                             d2v::Conv2dDecoder<Setup::decoder>>;
+using BranchOf =
+    d2v::Branch<d2v::Vision<Setup::images>, d2v::InverseBlockMask<d2v::Vision<Setup::images>::grid, Setup::masking>,
+                d2v::Conv2dDecoder<Setup::decoder>>;
 
 /// The model of a setup with `masks` masks per sample.
 template <class Setup, int masks = Setup::masks>
@@ -123,8 +123,8 @@ inline constexpr Flops flops_of = [] {
   using Branch = typename Model::First;
   constexpr d2v::StepFlops step = Model::template step_flops<0>;
   const double local = Branch::Enc::Local::flops_per_sample;
-  const double full = Branch::Enc::Prenet::flops(Branch::E + Branch::T_) +
-                      Branch::Enc::Blocks::flops(Branch::E + Branch::T_);
+  const double full =
+      Branch::Enc::Prenet::flops(Branch::E + Branch::T_) + Branch::Enc::Blocks::flops(Branch::E + Branch::T_);
   return Flops{.local = local,
                .student_blocks = step.student / 3,  // a backward costs two forwards
                .decoder = step.decoder / 3,

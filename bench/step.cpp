@@ -2,6 +2,7 @@
 // One whole training step, or the features of a batch, of one configuration: the counterpart of
 // bench/peer/torch_data2vec2.py with its options and the keys of its report. It is compiled for the configuration and
 // the masks per sample of <step_config.hpp>, which CMake writes (D2V_BENCH_CONFIG, D2V_BENCH_MASKS).
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <iostream>
@@ -78,7 +79,8 @@ Work training(const Options& o) {
   const std::shared_ptr<State> state(new State{d2v::Trainer<Subject, d2v::Cpu, chunk>(options),
                                                normal_numbers(n * sample_size), std::vector<std::uint32_t>(n)});
   std::iota(state->ids.begin(), state->ids.end(), 0u);
-  return {.run = [state] { state->loss = state->trainer.step({state->samples, state->ids}).loss; },
+  const auto run = [state] { state->loss = state->trainer.step({state->samples, state->ids}).loss; };
+  return {.run = run,
           .last_loss = {state, &state->loss},
           .chunk = chunk};
 }
@@ -161,13 +163,14 @@ Json report_of(const Options& o, const Work& work, const Measured& measured) {
   r["dropout"] = !o.no_dropout;
   r["seconds"] = seconds_of(measured);
   r["samples_per_s"] = batch / wall.median;
-  r["flops"] = {{"local", batch * f.local},     {"student_blocks", batch * f.student_blocks},
-                {"decoder", batch * f.decoder}, {"teacher", batch * f.teacher},
-                {"infer", batch * f.infer},     {"train", batch * f.train}};
+  const auto whole = [](double x) { return static_cast<std::int64_t>(x); };
+  r["flops"] = {{"local", whole(batch * f.local)},     {"student_blocks", whole(batch * f.student_blocks)},
+                {"decoder", whole(batch * f.decoder)}, {"teacher", whole(batch * f.teacher)},
+                {"infer", whole(batch * f.infer)},     {"train", whole(batch * f.train)}};
   r["flops_per_s"] = flops / wall.median;
   r["flops_per_s_best"] = flops / wall.min;
   r["import_seconds"] = nullptr;
-  r["peak_rss_bytes"] = rss;
+  r["peak_rss_bytes"] = whole(rss);
   r["parameters"] = trained_parameters<Subject>;
   for (const char* key : {"torch", "python"}) r[key] = nullptr;
   r["cpu"] = cpu_name();
@@ -180,9 +183,9 @@ Json report_of(const Options& o, const Work& work, const Measured& measured) {
   r["isa"] = d2v::Cpu::isa::name;
   r["back_end"] = "own kernels";
   r["chunk"] = work.chunk;
-  r["fma_peak_flops_per_s"] = peak;       // of this many threads, measured after the steps
-  r["mfu"] = flops / wall.min / peak;     // best step over that peak
-  r["mfu_data_sheet"] = nullptr;          // the peak of this processor's data sheet is not known here
+  r["fma_peak_flops_per_s"] = peak;    // of this many threads, measured after the steps
+  r["mfu"] = flops / wall.min / peak;  // best step over that peak
+  r["mfu_data_sheet"] = nullptr;       // the peak of this processor's data sheet is not known here
   return r;
 }
 
@@ -208,19 +211,20 @@ void write(const std::string& path, const std::string& text) {
 
 int main(int argc, char** argv) {
   Options o;
-  CLI::App app{"One training step (masks, student, teacher, decoder, losses, backward, clipping, AdamW, moving average) "
-               "on data in memory, timed. Compiled for one configuration and number of masks."};
+  constexpr int most = 1'000'000;
+  CLI::App app{"One training step (masks, student, teacher, decoder, losses, backward, clipping, AdamW, moving "
+               "average) on data in memory, timed. Compiled for one configuration and number of masks."};
   app.add_option("--modality", o.modality);
   app.add_option("--config", o.config);
-  app.add_option("--batch", o.batch, "samples per step; 0: the configuration's")->check(CLI::NonNegativeNumber);
-  app.add_option("--masks", o.masks, "masked copies per sample; 0: as compiled")->check(CLI::NonNegativeNumber);
-  app.add_option("--threads", o.threads, "0: all of the machine")->check(CLI::NonNegativeNumber);
+  app.add_option("--batch", o.batch, "samples per step; 0: the configuration's")->check(CLI::Range(0, most));
+  app.add_option("--masks", o.masks, "masked copies per sample; 0: as compiled")->check(CLI::Range(0, most));
+  app.add_option("--threads", o.threads, "0: all of the machine")->check(CLI::Range(0, 4096));
   app.add_option("--device", o.device);
   app.add_option("--dtype", o.dtype);
-  app.add_option("--steps", o.steps, "timed calls, at most")->check(CLI::PositiveNumber);
-  app.add_option("--warmup", o.warmup, "calls before them")->check(CLI::NonNegativeNumber);
+  app.add_option("--steps", o.steps, "timed calls, at most")->check(CLI::Range(1, most));
+  app.add_option("--warmup", o.warmup, "calls before them")->check(CLI::Range(0, most));
   app.add_option("--budget", o.budget, "stop repeating after this many seconds; 0: never")
-      ->check(CLI::NonNegativeNumber);
+      ->check(CLI::Range(0.0, 1e9));
   app.add_option("--json", o.json, "file for the report");
   app.add_option("--commit", o.commit, "what the report says of the sources");
   app.add_flag("--infer", o.infer, "time the features of a batch, without masks, instead of a step");

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the benches measure with: wall, processor and run-queue seconds as bench/peer/peer_timing.py takes them, what the
-// machine says of itself, and how many multiply-adds its cores can do.
+// What the benches measure with: wall, processor and run-queue seconds as bench/peer/peer_timing.py takes them, what
+// the machine says of itself, and how many multiply-adds its cores can do.
 #pragma once
 
 #include <sys/resource.h>
@@ -10,6 +10,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <cstdlib>
 #include <filesystem>
 #include <fstream>
 #include <string>
@@ -113,7 +114,7 @@ template <class Isa>
 double fma_peak(int threads) {
   using L = d2v::Lanes<float, Isa>;
   constexpr int chains = 12;  // more than latency times units, fewer than registers of any set
-  constexpr int rounds = 100'000, bursts = 40;
+  constexpr int rounds = 500'000, bursts = 30;
   d2v::ThreadTeam team(threads);
   std::vector<float> sink(static_cast<std::size_t>(team.size()) * 16);
   double best = 0;

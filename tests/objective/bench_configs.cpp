@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The configurations of the benches against the numbers that the peer, bench/peer/torch_data2vec2.py, prints of its own.
+// The configurations of the benches against the numbers that bench/peer/torch_data2vec2.py has for its own.
 #include <doctest/doctest.h>
 
 #include <cmath>
