@@ -20,7 +20,7 @@ namespace {
 
 namespace fs = std::filesystem;
 constexpr int updates = 3;
-constexpr std::uint32_t unit = Trainer<Tiny, Cpu>::unit_samples;
+constexpr std::uint32_t unit = Trainer<Noisy, Cpu>::unit_samples;
 
 std::string error_of(auto&& f) {
   try {
@@ -69,7 +69,7 @@ struct Folder {
 
 /// Batches of the loop: two micro-batches an update.
 struct Source {
-  Trainer<Tiny, Cpu>& trainer;
+  Trainer<Noisy, Cpu>& trainer;
   std::int64_t poisoned = -1;  ///< an update whose first micro-batch has a NaN in its sample 2
   Samples samples = {};
 
@@ -85,16 +85,15 @@ const volatile std::sig_atomic_t never = 0;
 
 }  // namespace
 
-TEST_CASE_TEMPLATE("micro-batches of whole units: the bits of the large batch, for any number of threads", Model, Tiny,
-                   Noisy) {
-  constexpr std::size_t n = 6 * Trainer<Model, Cpu>::unit_samples;
-  Trainer<Model, Cpu> whole(options_of<Model>(1));
+TEST_CASE("micro-batches of whole units: the bits of the large batch, for any number of threads") {
+  constexpr std::size_t n = 6 * Trainer<Noisy, Cpu>::unit_samples;
+  Trainer<Noisy, Cpu> whole(options_of<Noisy>(1));
   std::vector<StepReport> reports;
   for (int u = 0; u < updates; ++u) reports.push_back(step(whole, waves(n, static_cast<std::uint32_t>(u) * n)));
   for (const int k : {2, 3, 6})
     for (const int threads : {1, 3}) {
       INFO(k, " micro-batches, ", threads, " threads");
-      Trainer<Model, Cpu> trainer(options_of<Model>(k, threads));
+      Trainer<Noisy, Cpu> trainer(options_of<Noisy>(k, threads));
       for (int u = 0; u < updates; ++u) {
         const StepReport& expected = reports[static_cast<std::size_t>(u)];
         const StepReport r = step(trainer, waves(n, static_cast<std::uint32_t>(u) * n));
@@ -110,10 +109,9 @@ TEST_CASE_TEMPLATE("micro-batches of whole units: the bits of the large batch, f
 }
 
 TEST_CASE("micro-batches within a unit: the gradient of the large batch up to the order of sums") {
-  using Small = Trainer<Tiny, Cpu, 1>;
-  static_assert(Small::unit_samples >= 4);
-  constexpr std::size_t n = 2 * Small::unit_samples;
-  Small whole(options_of<Tiny>(1)), parts(options_of<Tiny>(n));
+  static_assert(unit == 32);
+  constexpr std::size_t n = 2 * unit;
+  Trainer<Noisy, Cpu> whole(options_of<Noisy>(1)), parts(options_of<Noisy>(8));  // micro-batches of 8
   const StepReport expected = step(whole, waves(n)), r = step(parts, waves(n));
   CHECK(r.loss == doctest::Approx(expected.loss).epsilon(1e-6));
   double difference = 0, length = 0;
@@ -127,7 +125,7 @@ TEST_CASE("micro-batches within a unit: the gradient of the large batch up to th
 }
 
 TEST_CASE("before the last micro-batch nothing changes but the report") {
-  Trainer<Tiny, Cpu> trainer(options_of<Tiny>(3));
+  Trainer<Noisy, Cpu> trainer(options_of<Noisy>(3));
   const std::vector<float> start = copy(trainer.weights());
   const Parts parts{waves(24), 3};
   for (int i = 0; i < 2; ++i) {
@@ -148,13 +146,14 @@ TEST_CASE("before the last micro-batch nothing changes but the report") {
 }
 
 TEST_CASE("an accumulation that is never applied is an error, unless it is dropped") {
-  CHECK(contains(error_of([] { Trainer<Tiny, Cpu> trainer(options_of<Tiny>(0)); }),
+  CHECK(contains(error_of([] { Trainer<Noisy, Cpu> trainer(options_of<Noisy>(0)); }),
                  "TrainerOptions::accumulation: expected 1 or more, found 0"));
   const Samples s = waves(8);
-  Trainer<Tiny, Cpu> trainer(options_of<Tiny>(3)), clean(options_of<Tiny>(3));
+  Trainer<Noisy, Cpu> trainer(options_of<Noisy>(3)), clean(options_of<Noisy>(3));
   trainer.step(s.batch());
   trainer.step(s.batch());
-  CHECK(contains(error_of([&] { trainer.step(waves(16).batch()); }), "expected 8 samples as in the micro-batch before"));
+  CHECK(contains(error_of([&] { trainer.step(waves(16).batch()); }),
+                 "expected 8 samples as in the micro-batch before, found 16"));
   const std::string text = error_of([&] { trainer.state(); });
   CHECK(contains(text, "expected all 3 micro-batches"));
   CHECK(contains(text, "found 2 that were never applied"));
@@ -171,7 +170,7 @@ TEST_CASE("an accumulation that is never applied is an error, unless it is dropp
 }
 
 TEST_CASE("a value that is not finite in any micro-batch skips the whole update") {
-  Trainer<Tiny, Cpu> trainer(options_of<Tiny>(2));
+  Trainer<Noisy, Cpu> trainer(options_of<Noisy>(2));
   const std::vector<float> start = copy(trainer.weights());
   Samples broken = waves(8);
   broken.values[7] = std::numeric_limits<float>::infinity();
@@ -186,7 +185,7 @@ TEST_CASE("a value that is not finite in any micro-batch skips the whole update"
 
 TEST_CASE("the loop: stopped between micro-batches, resumed, the same bits; one line an update") {
   const Folder folder;
-  Trainer<Tiny, Cpu> whole(options_of<Tiny>(1)), first(options_of<Tiny>(2)), second(options_of<Tiny>(2));
+  Trainer<Noisy, Cpu> whole(options_of<Noisy>(1)), first(options_of<Noisy>(2)), second(options_of<Noisy>(2));
   for (std::uint32_t u = 0; u < 6; ++u) whole.step(waves(2 * unit, 2 * unit * u).batch());
   volatile std::sig_atomic_t stop = 0;
   Source a{first}, b{second};
@@ -209,7 +208,7 @@ TEST_CASE("the loop: stopped between micro-batches, resumed, the same bits; one 
 
 TEST_CASE("the loop names a sample of an earlier micro-batch") {
   const Folder folder;
-  Trainer<Tiny, Cpu> trainer(options_of<Tiny>(2));
+  Trainer<Noisy, Cpu> trainer(options_of<Noisy>(2));
   Source source{trainer, 1};
   std::vector<std::string> notes;
   run_loop(trainer, {.out = folder.path, .updates = 3}, source, never,

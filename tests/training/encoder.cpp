@@ -34,11 +34,11 @@ struct Folder {
 };
 
 template <class Model>
-Trainer<Model, Cpu> trained() {
-  Trainer<Model, Cpu> trainer(fast_options<Model>());
-  for (std::uint32_t i = 0; i < 3; ++i) trainer.step(waves(16, 16 * i).batch());
-  return trainer;
-}
+struct Trained : Trainer<Model, Cpu> {
+  Trained() : Trainer<Model, Cpu>(fast_options<Model>()) {
+    for (std::uint32_t i = 0; i < 3; ++i) this->step(waves(16, 16 * i).batch());
+  }
+};
 
 /// Elements of the encoder in which `found` is not what it should be, those of the decoder in which it is not 0.
 template <class Model>
@@ -67,7 +67,7 @@ std::string error_of(auto&& f) {
 TEST_CASE_TEMPLATE("save_encoder: the student's or the teacher's tensors, to a file and to bytes", Model, Tiny,
                    OwnFront) {
   const Folder folder;
-  const auto trainer = trained<Model>();
+  const Trained<Model> trainer;
   REQUIRE(!same_bits(trainer.weights(), trainer.teacher()));
   for (const bool teacher : {false, true}) {
     INFO("teacher ", teacher);
@@ -88,7 +88,7 @@ TEST_CASE_TEMPLATE("save_encoder: the student's or the teacher's tensors, to a f
 
 TEST_CASE_TEMPLATE("checkpoint_encoder: the same from a checkpoint", Model, Tiny, OwnFront) {
   const Folder folder;
-  auto trainer = trained<Model>();
+  Trained<Model> trainer;
   save_checkpoint<Model>(folder / "checkpoint", trainer.state(), {{"batch", 16}});
   const auto file = SafetensorsFile::open(folder / "checkpoint");
   CHECK(checkpoint_extra(file)["batch"] == 16);
@@ -106,7 +106,7 @@ TEST_CASE_TEMPLATE("checkpoint_encoder: the same from a checkpoint", Model, Tiny
 
 TEST_CASE("what is not the model's is refused") {
   const Folder folder;
-  auto trainer = trained<Tiny>();
+  Trained<Tiny> trainer;
   const std::span<const float> all = trainer.weights();
   const std::string expected = std::to_string(all.size()) + " numbers, found " + std::to_string(all.size() - 1);
   CHECK(error_of([&] { save_encoder<Tiny>(folder / "x", all.first(all.size() - 1)); }).find(expected) !=

@@ -93,8 +93,8 @@ inline std::vector<Tick> linear_ticks(double low, double high, int about = 5) {
   return ticks;
 }
 
-/// Ticks of a logarithmic axis, 0 < low <= high: powers of ten, with 2 and 5 times them where few of them fit, or linear
-/// ticks within one decade.
+/// Ticks of a logarithmic axis, 0 < low <= high: powers of ten, with 2 and 5 times them or 3 times them where few of
+/// them fit, or linear ticks within one decade.
 inline std::vector<Tick> log_ticks(double low, double high, int about = 5) {
   const double decades = std::log10(high / low);
   if (!(decades > 1.2)) return linear_ticks(low, high, about);
@@ -102,10 +102,11 @@ inline std::vector<Tick> log_ticks(double low, double high, int about = 5) {
   const int first = static_cast<int>(std::floor(std::log10(low))), last = static_cast<int>(std::ceil(std::log10(high)));
   std::vector<Tick> ticks;
   for (int power = first; power <= last; ++power) {
-    if (decades > 2.5 && power % stride != 0) continue;
-    for (const int unit : {1, 2, 5}) {
+    if (decades > 4 && power % stride != 0) continue;
+    for (const int unit : {1, 2, 3, 5}) {
+      if (unit != 1 && (decades > 4 || (unit == 3) != (decades > 2.2))) continue;
       const double value = power < 0 ? unit / std::pow(10.0, -power) : unit * std::pow(10.0, power);
-      if ((unit == 1 || decades <= 2.5) && value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9))
+      if (value >= low * (1 - 1e-9) && value <= high * (1 + 1e-9))
         ticks.push_back({value, short_number(value)});
     }
   }
@@ -121,7 +122,9 @@ struct Axis {
     const double part = log ? std::log(x / low) / std::log(high / low) : (x - low) / (high - low);
     return from + part * (to - from);
   }
-  std::vector<Tick> ticks(int about) const { return log ? log_ticks(low, high, about) : linear_ticks(low, high, about); }
+  std::vector<Tick> ticks(int about) const {
+    return log ? log_ticks(low, high, about) : linear_ticks(low, high, about);
+  }
 };
 
 /// An axis over values from `low` to `high`; never empty: a single value gets room around it. `zero`: it begins at 0.

@@ -16,16 +16,16 @@ namespace data2vec::inline v0 {
 
 /// Bars of one name: a value and a spread (0 or not finite: none) for every series of the chart.
 struct BarGroup {
-  std::string name;
-  std::vector<double> values, spreads;
+  std::string name = {};
+  std::vector<double> values = {}, spreads = {};
 };
 
 struct BarChart {
-  std::string title, label;         ///< what the values are, with their unit
-  std::vector<std::string> series;  ///< names of the bars within a group; one may be empty
-  std::vector<BarGroup> groups;
-  int decimals = 1;                 ///< of the values that are written behind the bars
-  double width = 720;
+  std::string title = {}, label = {};    ///< what the values are, with their unit
+  std::vector<std::string> series = {};  ///< names of the bars within a group; one may be empty
+  std::vector<BarGroup> groups = {};
+  int decimals = 1;                      ///< of the values that are written behind the bars
+  double width = 760;
 };
 
 /// Horizontal bars from 0, with the spread as an error bar and the value behind. Throws MismatchError where a group has
@@ -33,7 +33,8 @@ struct BarChart {
 inline std::string svg(const BarChart& chart) {
   double low = 0, high = 0, names_width = 0, values_width = 0;
   const auto spread_of = [](const BarGroup& g, std::size_t s) {
-    return s < g.spreads.size() && std::isfinite(g.spreads[s]) ? std::abs(g.spreads[s]) : 0.0;
+    const bool known = s < g.spreads.size() && can_plot(g.spreads[s], false) && can_plot(g.values[s], false);
+    return known ? std::abs(g.spreads[s]) : 0.0;
   };
   const auto text_of = [&](const BarGroup& g, std::size_t s) {
     const std::string text = fixed_number(g.values[s], chart.decimals);
@@ -44,7 +45,7 @@ inline std::string svg(const BarChart& chart) {
       throw MismatchError("bar chart \"" + chart.title + "\", group \"" + g.name + "\": expected " +
                           std::to_string(chart.series.size()) + " values and spreads, found " +
                           std::to_string(g.values.size()) + " and " + std::to_string(g.spreads.size()));
-    names_width = std::max(names_width, text_width(shortened(g.name, 36)));
+    names_width = std::max(names_width, text_width(shortened(g.name, 44)));
     for (std::size_t s = 0; s < g.values.size(); ++s) {
       values_width = std::max(values_width, text_width(text_of(g, s)));
       if (!can_plot(g.values[s], false)) continue;
@@ -65,14 +66,20 @@ inline std::string svg(const BarChart& chart) {
   const double left = names_width + 12, right = std::max(left + 160, chart.width - values_width - 16);
   const double rows = static_cast<double>(chart.series.size()) * (bar + gap) + between;
   const double bottom = top + std::max(1.0, static_cast<double>(chart.groups.size())) * rows;
-  const Axis axis = axis_over(low, high, false, true, left, right);
-  for (const Tick& tick : axis.ticks(6)) {
+  Axis axis = axis_over(low, high, false, true, left, right);
+  auto ticks = axis.ticks(6);
+  if (ticks.size() > 1) {  // from tick to tick
+    const double step = ticks[1].value - ticks[0].value;
+    axis.low = step * std::floor(axis.low / step + 1e-9), axis.high = step * std::ceil(axis.high / step - 1e-9);
+    ticks = linear_ticks(axis.low, axis.high, static_cast<int>(std::lround((axis.high - axis.low) / step)));
+  }
+  for (const Tick& tick : ticks) {
     out.line(axis(tick.value), top, axis(tick.value), bottom, "grid");
     out.text(axis(tick.value), bottom + 16, "dim mid", tick.label);
   }
   double y = top + between / 2;
   for (const BarGroup& g : chart.groups) {
-    out.text(left - 8, y + (rows - between - gap) / 2 + 4, "end", shortened(g.name, 36));
+    out.text(left - 8, y + (rows - between - gap) / 2 + 4, "end", shortened(g.name, 44));
     for (std::size_t s = 0; s < g.values.size(); ++s, y += bar + gap) {
       double end = axis(0);
       if (can_plot(g.values[s], false)) {
@@ -81,8 +88,10 @@ inline std::string svg(const BarChart& chart) {
         if (spread > 0) {
           const std::string d = "M" + Svg::at(value - spread) + " " + Svg::at(middle) + "H" +
                                 Svg::at(value + spread);
-          out.path(d, "error");
-          for (const double cap : {value - spread, value + spread}) out.line(cap, middle - 4, cap, middle + 4, "error");
+          for (const char* style : {"halo", "error"}) {  // it is read on the bar and on the page
+            out.path(d, style);
+            for (const double cap : {value - spread, value + spread}) out.line(cap, middle - 4, cap, middle + 4, style);
+          }
         }
         end = std::max(end, value + spread);
       }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <string>
@@ -16,14 +17,14 @@ namespace data2vec::inline v0 {
 
 /// Counts by row and column.
 struct HeatMap {
-  std::string title, row_label, column_label;
-  std::vector<std::string> rows, columns;
-  std::vector<std::vector<std::int64_t>> counts;  ///< (rows, columns), not negative
+  std::string title = {}, row_label = {}, column_label = {};
+  std::vector<std::string> rows = {}, columns = {};
+  std::vector<std::vector<std::int64_t>> counts = {};  ///< (rows, columns), not negative
 };
 
-/// The counts as numbers (up to 24 columns) on a tint that says which part of its row a cell is. Where rows and columns
-/// have the same names, the diagonal is framed and its part of the row is written at the end. Throws MismatchError where
-/// counts and names do not fit.
+/// The counts as numbers (up to 24 columns) on a tint that is the square root of a cell's part of its row, so that rare
+/// mistakes are seen too. Where rows and columns have the same names, the diagonal is framed and its part of the row is
+/// written at the end. Throws MismatchError where counts and names do not fit.
 inline std::string svg(const HeatMap& map) {
   const std::size_t columns = map.columns.size();
   if (map.counts.size() != map.rows.size())
@@ -45,7 +46,8 @@ inline std::string svg(const HeatMap& map) {
   const bool sloped = heads_width + 6 > side;
   const double height = numbers ? 28 : 12, left = names_width + 12, parts = square ? 64 : 12;
   const double top = 44 + (sloped ? 0.71 * heads_width + 8 : 14);
-  const double right = left + side * static_cast<double>(columns), bottom = top + height * static_cast<double>(map.rows.size());
+  const double right = left + side * static_cast<double>(columns);
+  const double bottom = top + height * static_cast<double>(map.rows.size());
   Svg out;
   out.text(0, 13, "title", map.title);
   out.text(0, 32, "dim", map.row_label + " in rows, " + map.column_label + " in columns");
@@ -60,12 +62,13 @@ inline std::string svg(const HeatMap& map) {
     for (const std::int64_t n : map.counts[r]) sum += n;
     for (std::size_t c = 0; c < columns; ++c) {
       const std::int64_t n = map.counts[r][c];
-      const double part = sum > 0 ? static_cast<double>(n) / static_cast<double>(sum) : 0;
+      const double tint = sum > 0 ? std::sqrt(static_cast<double>(n) / static_cast<double>(sum)) : 0;
       const double x = left + side * static_cast<double>(c);
-      const std::string hint = map.rows[r] + ", " + map.columns[c] + ": " + grouped_number(n) + " of " + grouped_number(sum);
-      if (n > 0) out.rect(x, y, side, height, "class=\"cell\" fill-opacity=\"" + fixed_number(part, 3) + "\"", hint);
+      const std::string hint =
+          map.rows[r] + ", " + map.columns[c] + ": " + grouped_number(n) + " of " + grouped_number(sum);
+      if (n > 0) out.rect(x, y, side, height, "class=\"cell\" fill-opacity=\"" + fixed_number(tint, 3) + "\"", hint);
       // Up to 0.55 the tint leaves the page's ink readable, up to 0.7 black in light and dark.
-      const char* ink = part > 0.7 ? "mid t2" : part > 0.55 ? "mid t1" : "mid";
+      const char* ink = tint > 0.7 ? "mid t2" : tint > 0.55 ? "mid t1" : "mid";
       if (numbers && n > 0) out.text(x + side / 2, middle, ink, std::to_string(n));
       if (square && r == c) out.rect(x + 0.5, y + 0.5, side - 1, height - 1, "class=\"diagonal\"");
     }

@@ -66,7 +66,7 @@ inline constexpr std::string_view style_sheet = R"css(
   --ink: #e8eaed; --soft: #a4adb8; --rule: #39414a; --c0: #6db3f2; --c1: #ff9d66; --c2: #45cbb0; --c3: #d09bf0;
   --c4: #dcb94a; --c5: #b0b8c1; --heat: #8cc4ff; --on-heat: #101418; --good: #63d297; --bad: #ff8a80; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 50rem; background: var(--page); color: var(--ink);
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 56rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .5rem; padding-top: .6rem; border-top: 1px solid var(--rule); }
@@ -80,7 +80,7 @@ pre { background: var(--box); padding: .6rem .8rem; margin: .5rem 0; border-radi
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; margin: .6rem 0 1rem; font-variant-numeric: tabular-nums; font-size: .94rem; }
 caption { text-align: left; padding-bottom: .3rem; }
-th, td { padding: .28rem .9rem .28rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
+th, td { padding: .28rem 1.3rem .28rem 0; text-align: left; vertical-align: top; border-bottom: 1px solid var(--rule); }
 thead th { border-bottom: 2px solid var(--soft); vertical-align: bottom; }
 th { font-weight: 600; } tbody th { font-weight: 400; }
 th.n, td.n { text-align: right; white-space: nowrap; }
@@ -88,7 +88,8 @@ figure { margin: .8rem 0 1.2rem; } figcaption { margin-top: .25rem; max-width: 4
 .box { border: 1px solid var(--rule); border-left: 6px solid var(--soft); background: var(--box); border-radius: 4px;
   padding: .5rem .9rem; margin: .8rem 0; } .box ul { margin: .2rem 0; padding-left: 1.2rem; }
 .alarm { border: 2px solid var(--bad); border-left-width: 8px; }
-.row { display: flex; flex-wrap: wrap; gap: .5rem; align-items: flex-start; }
+.row { display: flex; flex-wrap: wrap; gap: .35rem; align-items: flex-start; margin: .5rem 0 1.1rem; }
+.row .tile { width: 4.5rem; overflow-wrap: anywhere; }
 .row figure { margin: 0; padding: 3px; border: 2px solid transparent; }
 .row figcaption { font-size: .78rem; line-height: 1.25; text-align: center; margin-top: .15rem; }
 .row .query { border-color: var(--ink); margin-right: .6rem; }
@@ -102,6 +103,7 @@ svg .title { font-weight: 600; font-size: 13px; } svg .dim { fill: var(--soft); 
 svg .mid { text-anchor: middle; }
 .grid { stroke: var(--rule); stroke-width: 1; } .axis { stroke: var(--soft); stroke-width: 1; fill: none; }
 .error { stroke: var(--ink); stroke-width: 1.4; fill: none; }
+.halo { stroke: var(--page); stroke-width: 4; stroke-linecap: square; fill: none; }
 .line { fill: none; stroke-width: 1.8; stroke-linejoin: round; } .faint { stroke-width: 1; opacity: .45; }
 .mark { stroke-width: 1.2; }
 .s0 { stroke: var(--c0); } .s1 { stroke: var(--c1); } .s2 { stroke: var(--c2); } .s3 { stroke: var(--c3); }

@@ -22,7 +22,8 @@ inline std::vector<std::pair<double, double>> thinned(const std::vector<std::pai
   std::vector<std::pair<double, double>> out;
   for (std::size_t i = 0, j = 0; i < points.size(); i = j) {
     while (j < points.size() && std::floor(points[j].first) == std::floor(points[i].first)) ++j;
-    const auto begin = points.begin() + static_cast<std::ptrdiff_t>(i), end = points.begin() + static_cast<std::ptrdiff_t>(j);
+    const auto begin = points.begin() + static_cast<std::ptrdiff_t>(i);
+    const auto end = points.begin() + static_cast<std::ptrdiff_t>(j);
     const auto [least, greatest] =
         std::minmax_element(begin, end, [](const auto& a, const auto& b) { return a.second < b.second; });
     auto kept = {begin, std::min(least, greatest), std::max(least, greatest), end - 1};
@@ -37,17 +38,17 @@ inline std::vector<std::pair<double, double>> thinned(const std::vector<std::pai
 
 /// Values over a number. A value that is not finite is a gap.
 struct Series {
-  std::string name;                                ///< in the legend; empty: not there
-  std::vector<std::pair<double, double>> points;   ///< (x, y), rising in x
-  bool faint = false;                              ///< thin and without marks: raw values behind a mean
-  int style = -1;                                  ///< hue, dashes and marks, 0 to 5; -1: by place in the list
+  std::string name = {};                               ///< in the legend; empty: not there
+  std::vector<std::pair<double, double>> points = {};  ///< (x, y), rising in x
+  bool faint = false;                                  ///< thin and without marks: raw values behind a mean
+  int style = -1;                                      ///< hue, dashes and marks, 0 to 5; -1: by place in the list
 };
 
 struct LineChart {
-  std::string title, x_label, y_label;  ///< labels with their units
-  std::vector<Series> series;
-  bool log_y = false;                   ///< values that are not above 0 are gaps
-  double width = 720, height = 300;
+  std::string title = {}, x_label = {}, y_label = {};  ///< labels with their units
+  std::vector<Series> series = {};
+  bool log_y = false;                                  ///< values that are not above 0 are gaps
+  double width = 760, height = 300;
 };
 
 /// Lines with ticks, grid and legend. How many values are missing is said in the drawing.
@@ -82,7 +83,7 @@ inline std::string svg(const LineChart& chart) {
     if (!chart.series[s].faint) out.mark(x + 17, y, style(s));
   });
   out.text(0, top + 4, "dim", chart.y_label);
-  top += chart.y_label.empty() ? 0 : 16;
+  top += chart.y_label.empty() ? 0 : 20;
   const double bottom = std::max(chart.height, top + 120) - 38;
   // Down to 0 where that costs less than half of the height, else with a little room.
   const bool zero = !chart.log_y && y_low >= 0 && y_low < 0.5 * y_high;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Drawings as inline SVG for an HtmlPage, whose style sheet colours them. Series differ by dashes, marks and filling, not
-// by hue alone.
+// Drawings as inline SVG for an HtmlPage, whose style sheet colours them. Series differ by dashes, marks and filling,
+// not by hue alone.
 #pragma once
 
 #include <algorithm>
@@ -37,7 +37,9 @@ class Svg {
     text.erase(std::remove(text.begin(), text.end(), ','), text.end());
     return text.size() > 2 && text.substr(text.size() - 2) == ".0" ? text.substr(0, text.size() - 2) : text;
   }
-  static std::string attribute(std::string_view name, double x) { return " " + std::string(name) + "=\"" + at(x) + "\""; }
+  static std::string attribute(std::string_view name, double x) {
+    return " " + std::string(name) + "=\"" + at(x) + "\"";
+  }
 
   void path(const std::string& d, std::string_view style) {
     body_ += "<path class=\"" + std::string(style) + "\" d=\"" + d + "\"/>\n";
@@ -77,7 +79,8 @@ class Svg {
 /// Draws the names of series in rows from `y` on, each behind what `sample(x, y, series)` draws in 34 pixels; returns
 /// where the rows end.
 template <class Sample>
-double draw_legend(Svg& svg, const std::vector<std::string>& names, double left, double right, double y, Sample sample) {
+double draw_legend(Svg& svg, const std::vector<std::string>& names, double left, double right, double y,
+                   Sample sample) {
   double x = left;
   bool any = false;
   for (std::size_t s = 0; s < names.size(); ++s) {

@@ -8,6 +8,7 @@
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <span>
 #include <string>
 #include <utility>
@@ -89,16 +90,37 @@ inline const std::string& checkpoint_entry(const SafetensorsFile& file, const ch
   return found->second;
 }
 
+}  // namespace detail
+
+/// Compares a model's configuration with the one that a checkpoint or an encoder holds: all of it, or only `parts`
+/// ("model", "modality", "masks", "decoder"). Throws MismatchError with every difference, FileError where the file holds
+/// none.
+template <class Model>
+void expect_configuration(const SafetensorsFile& file, std::initializer_list<const char*> parts = {}) {
+  Json expected = describe_model<Model>();
+  Json found = parse_json(detail::checkpoint_entry(file, "configuration"), file.file());
+  if (parts.size() > 0) {
+    Json some = Json::object(), others = Json::object();
+    for (const char* part : parts) {
+      some[part] = expected[part];
+      if (found.contains(part)) others[part] = found[part];
+    }
+    expected = std::move(some), found = std::move(others);
+  }
+  std::string differences;
+  detail::list_differences(expected, found, "", differences);
+  if (!differences.empty()) throw MismatchError(file.file() + ": of another configuration:" + differences);
+}
+
+namespace detail {
+
 template <class Model>
 void expect_checkpoint(const SafetensorsFile& file) {
   const std::string& schema = checkpoint_entry(file, "schema");
   if (schema != std::to_string(checkpoint_schema))
     throw FileError(file.file(), "expected a checkpoint of schema " + std::to_string(checkpoint_schema) + ", found " +
                                      schema);
-  std::string differences;
-  list_differences(describe_model<Model>(), parse_json(checkpoint_entry(file, "configuration"), file.file()), "",
-                   differences);
-  if (!differences.empty()) throw MismatchError(file.file() + ": a checkpoint of another configuration:" + differences);
+  expect_configuration<Model>(file);
 }
 
 }  // namespace detail
