@@ -1,0 +1,118 @@
+// SPDX-License-Identifier: MIT
+// Features of many images on all threads, with the tokens of each pooled as asked for.
+#pragma once
+
+#include <algorithm>
+#include <map>
+#include <string>
+#include <vector>
+
+#include <data2vec/evaluation/features.hpp>
+
+#include "examples/image_data.hpp"
+
+namespace demo {
+
+/// What becomes of an image's tokens: the mean of all, means of 2 x 2 or 3 x 3 parts of the image one behind the other,
+/// the CLS token, or all of them as they are (the extra tokens first).
+enum class Pool { mean, quarters, ninths, cls, none };
+
+inline const std::map<std::string, Pool> pool_names{{"mean", Pool::mean},
+                                                    {"quarters", Pool::quarters},
+                                                    {"ninths", Pool::ninths},
+                                                    {"cls", Pool::cls},
+                                                    {"none", Pool::none}};
+
+class FeatureExtractor {
+ public:
+  static constexpr int chunk = 8;
+  using F = d2v::Features<Model, chunk>;
+  static constexpr int D = F::D, last_layer = F::last_layer;
+  static_assert(F::E >= 1, "Pool::cls needs an extra token");
+
+  /// `threads` 0: as many as the machine has.
+  explicit FeatureExtractor(int threads) : team_(threads) {
+    for (int i = 0; i < team_.size(); ++i) {
+      memory_.emplace_back(d2v::buffer_size<F::Workspace<float>>);
+      indices_.emplace_back(d2v::buffer_size<F::Index>);
+    }
+  }
+
+  d2v::ThreadTeam& team() { return team_; }
+
+  static constexpr int cells(Pool pool) { return pool == Pool::quarters ? 2 : pool == Pool::ninths ? 3 : 1; }
+
+  /// Numbers of an image.
+  static constexpr std::size_t width(Pool pool) {
+    return static_cast<std::size_t>(D * (pool == Pool::none ? F::S : cells(pool) * cells(pool)));
+  }
+
+  /// Features (n, width(pool)) of samples (n, sample_size). `weights` is a buffer of the model's parameters; layer as
+  /// in d2v::features. Throws OptionError for a layer that is not there.
+  void operator()(const float* weights, const float* samples, std::size_t n, Pool pool, int layer, float* out) {
+    if (layer < 0 || layer > last_layer)
+      throw d2v::OptionError("--layer: expected 0 to " + std::to_string(last_layer) + ", found " +
+                             std::to_string(layer));
+    const auto parameters = d2v::bind<Model::Parameters<const float>>(weights);
+    team_.for_each_task(static_cast<int>((n + chunk - 1) / chunk), [&](int thread, int task) {
+      d2v::Cpu device;
+      const std::size_t first = static_cast<std::size_t>(task) * chunk, count = std::min<std::size_t>(chunk, n - first);
+      std::vector<float> filled;  // the last chunk, with its first samples again
+      const float* input = samples + first * sample_size;
+      if (count < chunk) {
+        filled.resize(chunk * sample_size);
+        for (std::size_t b = 0; b < chunk; ++b)
+          std::copy_n(input + b % count * sample_size, sample_size, &filled[b * sample_size]);
+        input = filled.data();
+      }
+      const auto tokens = d2v::features<Model, chunk>(
+          device, parameters, d2v::View<const float, chunk, Images::sample_size>{input},
+          d2v::bind<F::Workspace<float>>(memory_[static_cast<std::size_t>(thread)].data()),
+          d2v::bind<F::Index>(indices_[static_cast<std::size_t>(thread)].data()), layer);          // (chunk, E + T, D)
+      for (std::size_t b = 0; b < count; ++b) {
+        float* const to = out + (first + b) * width(pool);
+        const auto sample = tokens[static_cast<std::ptrdiff_t>(b)];                                // (E + T, D)
+        if (pool == Pool::none || pool == Pool::cls) std::copy_n(sample.data, width(pool), to);
+        else means(sample.data + F::E * D, cells(pool), to);
+      }
+    });
+  }
+
+  /// The same of views [first, first + n), loaded in pieces; labels (n) unless null.
+  void operator()(const float* weights, const Views& views, std::size_t first, std::size_t n, Pool pool, int layer,
+                  float* out, int* labels = nullptr) {
+    constexpr std::size_t piece = 1024;
+    std::vector<float> samples(std::min(n, piece) * sample_size);
+    for (std::size_t done = 0; done < n; done += piece) {
+      const std::size_t count = std::min(piece, n - done);
+      views.load(team_, first + done, count, samples.data(), labels ? labels + done : nullptr);
+      (*this)(weights, samples.data(), count, pool, layer, out + done * width(pool));
+      if (interrupted) return;
+    }
+  }
+
+ private:
+  /// Means of tokens (T, D) over each of `cells` x `cells` parts of the grid: out (cells^2, D). A part without a token
+  /// (of a grid smaller than that) is 0.
+  static void means(const float* tokens, int cells, float* out) {
+    constexpr d2v::Grid grid = Images::grid;
+    const auto parts = static_cast<std::size_t>(cells * cells);
+    std::vector<int> counts(parts);
+    std::fill_n(out, parts * D, 0.0f);
+    for (int t = 0; t < grid.size(); ++t) {
+      const int row = cells * (t / grid.width) / grid.height, column = cells * (t % grid.width) / grid.width;
+      const auto part = static_cast<std::size_t>(row * cells + column);
+      ++counts[part];
+      for (int c = 0; c < D; ++c) out[part * D + static_cast<std::size_t>(c)] += tokens[t * D + c];
+    }
+    for (std::size_t part = 0; part < parts; ++part)
+      for (int c = 0; c < D && counts[part] > 1; ++c)
+        out[part * D + static_cast<std::size_t>(c)] /= static_cast<float>(counts[part]);
+  }
+
+  d2v::ThreadTeam team_;
+  std::vector<d2v::Buffer<float>> memory_;
+  std::vector<d2v::Buffer<int>> indices_;
+};
+
+}  // namespace demo

@@ -1,0 +1,7 @@
+// SPDX-License-Identifier: MIT
+// The programs as they are tested: images so small that a run takes a second.
+#pragma once
+
+namespace demo {
+inline constexpr int height = 8, width = 8, channels = 1, classes = 3;
+}  // namespace demo
