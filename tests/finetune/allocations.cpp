@@ -3,7 +3,6 @@
 // threads.
 #include <doctest/doctest.h>
 
-#include <atomic>
 #include <cstddef>
 #include <cstdio>
 #include <vector>
@@ -11,44 +10,11 @@
 #include <data2vec/data2vec.hpp>
 #include <data2vec/finetune/finetuner.hpp>
 
+#include "tests/allocation_counter.hpp"
+
 using namespace data2vec;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define D2V_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define D2V_TEST_SANITIZED 1
-#endif
-#endif
-
-#if defined(__GLIBC__) && !defined(D2V_TEST_SANITIZED)
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<long> allocations{0};
-
-template <class F>
-long allocations_of(F&& f) {
-  allocations = 0;
-  counting = true;
-  f();
-  counting = false;
-  return allocations;
-}
-}  // namespace
-
-extern "C" {  // what operator new and the library itself come down to
-void* __libc_malloc(std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-void* malloc(std::size_t size) noexcept {
-  if (counting) ++allocations;
-  return __libc_malloc(size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  if (counting) ++allocations;
-  return __libc_memalign(alignment, size);
-}
-}
+#if defined(D2V_COUNTS_ALLOCATIONS)
 
 TEST_CASE("fine-tuning: nothing is allocated, a short last chunk included") {
   using Images = Vision<VisionConfig{.input_size = 8, .patch_size = 4, .in_chans = 1}>;

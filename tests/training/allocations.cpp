@@ -3,8 +3,6 @@
 // whatever thread, operator new included.
 #include <doctest/doctest.h>
 
-#include <atomic>
-#include <cerrno>
 #include <cstdio>
 #include <cstdlib>
 
@@ -12,74 +10,11 @@
 #include <data2vec/finetune/classifier.hpp>
 
 #include "support.hpp"
+#include "tests/allocation_counter.hpp"
 
 using namespace training_support;
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define D2V_TEST_SANITIZED 1
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer) || __has_feature(memory_sanitizer)
-#define D2V_TEST_SANITIZED 1
-#endif
-#endif
-
-#if defined(__GLIBC__) && !defined(D2V_TEST_SANITIZED)
-
-namespace {
-std::atomic<bool> counting{false};
-std::atomic<long> allocations{0};
-void count() {
-  if (counting.load(std::memory_order_relaxed)) allocations.fetch_add(1, std::memory_order_relaxed);
-}
-
-/// Allocations of any thread while `f` runs.
-template <class F>
-long allocations_of(F&& f) {
-  allocations = 0;
-  counting = true;
-  f();
-  counting = false;
-  return allocations;
-}
-
-/// Keeps the compiler from removing an allocation whose memory is not used.
-void use(void* p) { asm volatile("" : : "r"(p) : "memory"); }
-}  // namespace
-
-extern "C" {
-void* __libc_malloc(std::size_t);
-void* __libc_calloc(std::size_t, std::size_t);
-void* __libc_realloc(void*, std::size_t);
-void* __libc_memalign(std::size_t, std::size_t);
-void __libc_free(void*);
-
-void* malloc(std::size_t size) noexcept {
-  count();
-  return __libc_malloc(size);
-}
-void* calloc(std::size_t number, std::size_t size) noexcept {
-  count();
-  return __libc_calloc(number, size);
-}
-void* realloc(void* p, std::size_t size) noexcept {
-  count();
-  return __libc_realloc(p, size);
-}
-void* memalign(std::size_t alignment, std::size_t size) noexcept {
-  count();
-  return __libc_memalign(alignment, size);
-}
-void* aligned_alloc(std::size_t alignment, std::size_t size) noexcept {
-  count();
-  return __libc_memalign(alignment, size);
-}
-int posix_memalign(void** p, std::size_t alignment, std::size_t size) noexcept {
-  count();
-  *p = __libc_memalign(alignment, size);
-  return *p ? 0 : ENOMEM;
-}
-void free(void* p) noexcept { __libc_free(p); }
-}
+#if defined(D2V_COUNTS_ALLOCATIONS)
 
 TEST_CASE("the counter counts every way to allocate, on every thread") {
   CHECK(allocations_of([] {}) == 0);
