@@ -3,11 +3,13 @@
 #include <doctest/doctest.h>
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <initializer_list>
 #include <map>
 #include <string>
 #include <thread>
@@ -216,6 +218,36 @@ TEST_CASE("dataset: a broken image is replaced by the next good one, the same fo
   CHECK(has(text, "4.png"));
   CHECK(has(text, "9.png"));
   CHECK(has(text, "3.png"));
+}
+
+TEST_CASE("dataset: every reason why an image cannot be used has a count of its own") {
+  const Folder folder("reasons");
+  auto names = numbered(folder, 8, {});
+  const Bytes whole = png(colour(9)), photograph = jpeg(8, 8, Bytes(64, 99), JCS_GRAYSCALE);
+  const std::array<std::uint8_t, 2> sof{0xff, 0xc0};
+  const auto patched = [&](std::size_t at, std::initializer_list<std::uint8_t> bytes) {
+    Bytes file = photograph;
+    std::copy(bytes.begin(), bytes.end(), std::search(file.begin(), file.end(), sof.begin(), sof.end()) +
+                                              static_cast<std::ptrdiff_t>(at));
+    return file;
+  };
+  folder.write("1.png", {});
+  folder.write("2.png", {'G', 'I', 'F', '8', '9', 'a'});
+  folder.write("3.png", Bytes(whole.begin(), whole.end() - 20));
+  folder.write("4.png", [&] {
+    Bytes file = whole;
+    file[file.size() - 20] ^= 0xff;
+    return file;
+  }());
+  folder.write("5.png", patched(1, {0xc1, 0, 11, 12}));         // 12 bits a sample
+  folder.write("6.png", patched(5, {0x9c, 0x40, 0x00, 0x08}));  // 40000 x 8
+  fs::remove(folder.path / "7.png");
+  const auto data =
+      d2v::ImageDataset::from_files(folder.text(), names, {}, {}, {.max_broken = 1, .scan = false});
+  for (std::size_t i = 0; i < 8; ++i) CHECK(data.load(i) == colour(0));
+  CHECK(data.skipped().reasons == std::map<std::string, int>{{"not an image", 2}, {"truncated", 1}, {"corrupt", 1},
+                                                             {"unsupported", 1}, {"too large", 1}, {"unreadable", 1}});
+  CHECK(data.skipped().total() == 7);
 }
 
 TEST_CASE("dataset: nothing but broken images is an error, not an endless search") {

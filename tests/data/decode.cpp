@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <cstdlib>
+#include <span>
 #include <string>
 #include <tuple>
 #include <vector>
@@ -202,6 +203,22 @@ TEST_CASE("decode: 12-bit JPEG is refused by name") {
   at[4] = 12;
   CHECK(failure(file)[0] == "unsupported");
   CHECK(has(failure(file)[1], "precision 12"));
+}
+
+TEST_CASE("decode: a JPEG of very many scans, valid but made to take time, is refused by name") {
+  // Every coefficient alone, bit by bit from the 10th down.
+  std::vector<jpeg_scan_info> scans{{1, {0}, 0, 0, 0, 0}};
+  for (int k = 1; k < 64; ++k)
+    for (int bit = 10; bit >= 0; --bit) scans.push_back({1, {0}, k, k, bit == 10 ? 0 : bit + 1, bit});
+  const auto coded = [&](std::size_t n) {
+    const auto image = smooth(8, 8, 1);
+    return jpeg(8, 8, image.pixels, JCS_GRAYSCALE, false, 100, std::span(scans).first(n));
+  };
+  REQUIRE(scans.size() > d2v::max_jpeg_scans);
+  CHECK(failure(coded(1 + 11 * 45))[0].empty());  // 496: all bits of 45 coefficients
+  const auto error = failure(coded(scans.size()));
+  CHECK(error[0] == "unsupported");
+  CHECK(has(error[1], "more scans than a decoder is willing to read"));
 }
 
 TEST_CASE("decode: the header alone tells size and kind, behind long comments too") {

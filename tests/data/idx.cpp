@@ -2,6 +2,7 @@
 // IDX files: plain and gzip, and every way in which they can be wrong.
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <filesystem>
@@ -9,6 +10,7 @@
 #include <string>
 #include <vector>
 
+#include <sys/resource.h>
 #include <unistd.h>
 #include <zlib.h>
 
@@ -123,6 +125,43 @@ TEST_CASE("idx: what is wrong, where, expected and found") {
   }
   const std::string not_labels = error_of([&] { d2v::read_idx_labels(folder.write("l", images)); });
   CHECK(not_labels.find("expected 0x00000801 (labels), found 0x00000803") != std::string::npos);
+}
+
+TEST_CASE("idx: content of more than one piece of memory; a number that is far too large takes no memory") {
+  const Folder folder;
+  constexpr std::uint32_t rows = 5000, cols = 7001;  // 35 MB: three pieces
+  Bytes large = idx({0x803, 1, rows, cols}, std::size_t{rows} * cols);
+  for (const Bytes& bytes : {large, gzip(large)}) {
+    const auto read = d2v::read_idx_images(folder.write("large", bytes));
+    CHECK(std::equal(read.pixels.begin(), read.pixels.end(), large.begin() + 16, large.end()));
+  }
+  Bytes wrong = idx({0x803, 300, 5000, 1000}, std::size_t{1} << 21);  // says 1.5 GB
+  std::uint32_t noise = 1;
+  for (std::size_t i = 16; i < wrong.size(); ++i) {
+    noise = 1664525 * noise + 1;
+    wrong[i] = static_cast<std::uint8_t>(noise >> 24);
+  }
+  const std::string path = folder.write("f", gzip(wrong));
+  REQUIRE(fs::file_size(path) * 1032 > 1'500'000'000);  // such a file could hold it
+  const auto most_memory = [] {
+    rusage usage{};
+    getrusage(RUSAGE_SELF, &usage);
+    return usage.ru_maxrss;  // KiB
+  };
+  const long before = most_memory();
+  CHECK(error_of([&] { d2v::read_idx_images(path); }) ==
+        path + ": truncated at offset 2097168: expected 1500000000 bytes of pixels, found 2097152");
+  CHECK(most_memory() - before < 256 * 1024);
+}
+
+TEST_CASE("idx: another type or rank than bytes of images or labels is refused by its magic number") {
+  const Folder folder;
+  for (const std::uint32_t magic : {0x00000d03u, 0x00000804u, 0x03080000u, 0x00000000u}) {
+    const std::string path = folder.write("f", idx({magic, 3, 2, 4}, 24));
+    for (const std::string& text : {error_of([&] { d2v::read_idx_images(path); }),
+                                    error_of([&] { d2v::read_idx_labels(path); })})
+      CHECK(text.find("magic number at offset 0: expected 0x0000080") != std::string::npos);
+  }
 }
 
 TEST_CASE("idx: a data set of four files, each with or without .gz") {

@@ -86,9 +86,9 @@ inline Bytes png(const data2vec::Image& image, bool interlaced = false) {
              {.colour = image.channels == 1 ? PNG_COLOR_TYPE_GRAY : PNG_COLOR_TYPE_RGB, .interlaced = interlaced});
 }
 
-/// A JPEG of interleaved samples. CMYK is stored as it is, with Adobe's marker.
+/// A JPEG of interleaved samples. CMYK is stored as it is, with Adobe's marker. `scans`: in which parts, unless empty.
 inline Bytes jpeg(int height, int width, const Bytes& samples, J_COLOR_SPACE space, bool progressive = false,
-                  int quality = 95) {
+                  int quality = 95, std::span<const jpeg_scan_info> scans = {}) {
   jpeg_compress_struct state{};
   jpeg_error_mgr errors{};
   state.err = jpeg_std_error(&errors);
@@ -103,6 +103,7 @@ inline Bytes jpeg(int height, int width, const Bytes& samples, J_COLOR_SPACE spa
   jpeg_set_defaults(&state);
   jpeg_set_quality(&state, quality, TRUE);
   if (progressive) jpeg_simple_progression(&state);
+  if (!scans.empty()) state.scan_info = scans.data(), state.num_scans = static_cast<int>(scans.size());
   jpeg_start_compress(&state, TRUE);
   Bytes copy = samples;
   const std::size_t line = static_cast<std::size_t>(width * state.input_components);

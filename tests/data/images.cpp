@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Order, statistics and augmentation of small images: exact, and functions of seed, epoch and sample alone.
+// Order and augmentation of small images: exact, and functions of seed, epoch and sample alone.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -26,7 +26,7 @@ constexpr Extent size{4, 5};
 constexpr std::size_t pixels = 20;
 using Picture = std::array<std::uint8_t, pixels>;
 using Numbers = std::array<float, pixels>;
-constexpr PixelStatistics identity{0, 1.0f / 255};  // numbers are then the bytes, black is 0
+constexpr ChannelStatistics identity{{}, {1.0f / 255, 1, 1}};  // numbers are then the bytes, black is 0
 
 constexpr Picture picture = [] {
   Picture p{};
@@ -35,9 +35,9 @@ constexpr Picture picture = [] {
 }();
 
 Numbers run(const ShiftAndFlip& augment, std::uint64_t seed, std::uint32_t epoch, std::uint32_t sample,
-            const PixelStatistics& statistics = identity) {
+            const ChannelStatistics& statistics = identity) {
   Numbers out;
-  grey_image(picture.data(), size, statistics, augment, seed, epoch, sample, out.data());
+  shifted_image(picture.data(), size, 1, statistics, augment, seed, epoch, sample, out.data());
   return out;
 }
 
@@ -107,21 +107,10 @@ TEST_CASE("all orders are equally likely") {
   CHECK(chi < 23 + 5 * std::sqrt(2.0 * 23));
 }
 
-TEST_CASE("statistics are mean and standard deviation of pixels scaled to [0, 1]") {
-  const std::array<std::uint8_t, 4> few{0, 255, 255, 0};
-  CHECK(pixel_statistics(few).mean == 0.5f);
-  CHECK(pixel_statistics(few).deviation == 0.5f);
-  const PixelStatistics s = pixel_statistics(picture);  // 10, 11, ... 29: variance (20^2 - 1) / 12
-  CHECK(s.mean == doctest::Approx(19.5 / 255).epsilon(1e-6));
-  CHECK(s.deviation == doctest::Approx(std::sqrt(399.0 / 12) / 255).epsilon(1e-6));
-  const std::vector<std::uint8_t> flat(50, 128);
-  CHECK(pixel_statistics(flat).mean == doctest::Approx(128.0 / 255).epsilon(1e-6));
-  CHECK(pixel_statistics(flat).deviation > 0);  // never a division by zero
-  CHECK(pixel_statistics({}).deviation == 1);
-}
-
 TEST_CASE("normalised pixels have mean 0 and deviation 1") {
-  const Numbers out = run({}, 0, 0, 0, pixel_statistics(picture));
+  ChannelMoments moments;
+  moments.add(Image{size.height, size.width, 1, {picture.begin(), picture.end()}});
+  const Numbers out = run({}, 0, 0, 0, moments.statistics());
   double sum = 0, squares = 0;
   for (const float x : out) {
     sum += static_cast<double>(x);
@@ -183,9 +172,27 @@ TEST_CASE("augmentation is a function of seed, epoch and sample") {
 }
 
 TEST_CASE("black is the number of a black pixel") {
-  const PixelStatistics statistics{0.3f, 0.2f};
+  const ChannelStatistics statistics{{0.3f}, {0.2f, 1, 1}};
   Numbers out;
   const Picture black{};
-  grey_image(black.data(), size, statistics, {.shift = 2}, 1, 2, 3, out.data());
+  shifted_image(black.data(), size, 1, statistics, {.shift = 2}, 1, 2, 3, out.data());
   for (const float x : out) CHECK(x == doctest::Approx(-1.5).epsilon(1e-6));
+}
+
+TEST_CASE("the channels of a picture are moved together, each with its own statistics") {
+  const ChannelStatistics statistics{{0.1f, 0.2f, 0.3f}, {0.5f, 0.25f, 0.125f}};
+  const ShiftAndFlip augment{.shift = 2, .flip = true};
+  std::array<std::uint8_t, 3 * pixels> colour{};
+  std::array<Picture, 3> planes{};
+  for (std::size_t i = 0; i < pixels; ++i)
+    for (std::size_t c = 0; c < 3; ++c)
+      colour[3 * i + c] = planes[c][i] = static_cast<std::uint8_t>(picture[i] + 50 * c);
+  std::array<float, 3 * pixels> out{};
+  shifted_image(colour.data(), size, 3, statistics, augment, 5, 6, 7, out.data());
+  for (std::size_t c = 0; c < 3; ++c) {
+    Numbers plane;
+    shifted_image(planes[c].data(), size, 1, {{statistics.mean[c]}, {statistics.deviation[c], 1, 1}}, augment, 5, 6, 7,
+                  plane.data());
+    CHECK(std::equal(plane.begin(), plane.end(), out.begin() + static_cast<std::ptrdiff_t>(c * pixels)));
+  }
 }

@@ -36,6 +36,20 @@ TEST_CASE("pixels: moments are those of the definition, in any order of images")
   CHECK(none.statistics() == d2v::ChannelStatistics{});
 }
 
+TEST_CASE("pixels: grey has its statistics in the first channel, and never a deviation of 0") {
+  d2v::ChannelMoments few, ramp, flat;
+  few.add({2, 2, 1, {0, 255, 255, 0}});
+  CHECK(few.statistics() == d2v::ChannelStatistics{{0.5f, 0, 0}, {0.5f, 1, 1}});
+  d2v::Image grey{4, 5, 1, {}};
+  for (int p = 10; p < 30; ++p) grey.pixels.push_back(static_cast<std::uint8_t>(p));
+  ramp.add(grey);  // variance (20^2 - 1) / 12
+  CHECK(ramp.statistics().mean[0] == doctest::Approx(19.5 / 255).epsilon(1e-6));
+  CHECK(ramp.statistics().deviation[0] == doctest::Approx(std::sqrt(399.0 / 12) / 255).epsilon(1e-6));
+  flat.add({5, 10, 1, std::vector<std::uint8_t>(50, 128)});
+  CHECK(flat.statistics().mean[0] == doctest::Approx(128.0 / 255).epsilon(1e-6));
+  CHECK(flat.statistics().deviation[0] == 1.0f);
+}
+
 TEST_CASE("pixels: normalised, by channel and mirrored") {
   const d2v::PixelTable table(d2v::imagenet_statistics);
   const d2v::Image image{1, 2, 3, {0, 128, 255, 7, 8, 9}};

@@ -96,6 +96,26 @@ TEST_CASE("safetensors: bytes as another writer lays them out") {
   CHECK(error_of(file_of("{}      ")) == "");
 }
 
+TEST_CASE("safetensors: names in any script, empty tensors, and data at odd places of the file") {
+  const std::string name = "\xe5\xb1\x82.\xf0\x9f\x98\x80";
+  const std::string header = R"({"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},")" + name +
+                             R"(":{"dtype":"F32","shape":[1],"data_offsets":[1,5]},)"
+                             R"("none":{"dtype":"I64","shape":[3,0],"data_offsets":[1,1]}})";
+  auto bytes = file_of(header, 5);
+  bytes[bytes.size() - 1] = std::byte{0x40};
+  const auto file = d2v::SafetensorsFile::from_bytes(bytes);
+  const d2v::Tensor& odd = file.at(name);
+  CHECK(file.at("none").as<std::int64_t>().empty());
+  CHECK(odd.copy<float>() == std::vector<float>{2.0f});
+  std::string text;
+  try {
+    odd.as<float>();
+  } catch (const d2v::MismatchError& error) {
+    text = error.what();
+  }
+  CHECK(contains(text, "expected data aligned to 4 bytes, found other data: use copy<T>()"));
+}
+
 TEST_CASE("safetensors: a tensor of another type or a missing name is an error that helps") {
   const auto file = d2v::SafetensorsFile::from_bytes(d2v::safetensors_bytes(sample()), "some.safetensors");
   CHECK_THROWS_WITH_AS(file.at("lr").as<float>(), "tensor 'lr': expected dtype F32, found F64", d2v::MismatchError);
@@ -117,7 +137,8 @@ TEST_CASE("safetensors: every rule of the format has its own sentence") {
   const auto x = [&](const std::string& dtype, const std::string& shape, const std::string& offsets) {
     return one("{\"dtype\":\"" + dtype + "\",\"shape\":" + shape + ",\"data_offsets\":" + offsets + "}");
   };
-  const std::string deep(100'000, '[');
+  const std::string empty = R"("y":{"dtype":"U8","shape":[0],"data_offsets":)";
+  const std::string deep(100'000, '['), long_dtype = "found '" + std::string(64, 'F') + "...'";
   struct Attack { std::string header; std::size_t data; const char* sentence; };
   const Attack attacks[] = {
       {"", 0, "header start: expected '{', found an empty header"},
@@ -126,7 +147,19 @@ TEST_CASE("safetensors: every rule of the format has its own sentence") {
       {"{", 0, "header JSON: expected one valid JSON object, found an error at byte"},
       {"{}{}", 0, "header JSON"},
       {std::string("{}\0", 3), 0, "header JSON: expected text, found a zero byte at byte 2"},
-      {"{\"\xff\":1}", 0, "header JSON"},
+      {"{\"\xff\":1}", 0, "header text: expected UTF-8, found other bytes at byte 3"},
+      {"{\"\xc0\xaf\":1}", 0, "header text: expected UTF-8"},          // '/', longer than need be
+      {"{\"\xe0\x80\xaf\":1}", 0, "header text: expected UTF-8"},      // the same
+      {"{\"\xed\xa0\x80\":1}", 0, "header text: expected UTF-8"},      // a surrogate
+      {"{\"\xf4\x90\x80\x80\":1}", 0, "header text: expected UTF-8"},  // above U+10FFFF
+      {"{\"\xe4\xb8\":1}", 0, "header text: expected UTF-8"},          // cut short
+      {"{\"\x1f\":1}", 0, "header JSON"},
+      {"{} \xc3", 0, "header JSON"},
+      {R"({"\ud800":1})", 0, "header JSON: expected one valid JSON object, found an error at byte"},
+      {"\xef\xbb\xbf{}", 0, "header start: expected '{', found byte 239"},
+      {"{}//", 0, "header JSON"},
+      {"{} x", 0, "header JSON"},
+      {one("NaN"), 0, "header JSON"},
       {one("1e999"), 0, "header JSON: expected one valid JSON object, found a number out of range"},
       {"{\"x\":" + deep, 0, "nesting: expected a header of at most 3 levels"},
       {x("F32", "[[2]]", "[0,8]"), 8, "nesting"},
@@ -144,6 +177,16 @@ TEST_CASE("safetensors: every rule of the format has its own sentence") {
       {one(R"({"dtype":"F32","shape":[2],"data_offsets":[0,8],"z":0})"), 8, "and no other, found 4"},
       {one(R"({"dtype":7,"shape":[2],"data_offsets":[0,8]})"), 8, "dtype: expected a string"},
       {x("F31", "[2]", "[0,8]"), 8, "unknown dtype: expected F32, I32, U8, ..., found 'F31'"},
+      {x("f32", "[2]", "[0,8]"), 8, "unknown dtype: expected F32, I32, U8, ..., found 'f32'"},
+      {x("", "[2]", "[0,8]"), 8, "unknown dtype: expected F32, I32, U8, ..., found ''"},
+      {x("F\xc2\xb3\xc2\xb2", "[2]", "[0,8]"), 8, "U8, ..., found 'F\xc2\xb3\xc2\xb2'"},
+      {x("\\u001b[2J", "[2]", "[0,8]"), 8, "found '?[2J'"},  // must not reach a terminal
+      {x(std::string(5000, 'F'), "[2]", "[0,8]"), 8, long_dtype.c_str()},
+      {x("F4", "[2]", "[0,1]"), 1, "unknown dtype"},  // less than a byte: not ours
+      {x("F32", "[02]", "[0,8]"), 8, "header JSON"},
+      {x("F32", "[-0]", "[0,0]"), 0, "shape: expected whole numbers from 0 to 2^63 - 1"},
+      {x("F32", "[2e0]", "[0,8]"), 8, "shape: expected whole numbers"},
+      {x("F32", "[null]", "[0,8]"), 8, "shape: expected whole numbers from 0 to 2^63 - 1, found null"},
       {x("F32", "2", "[0,8]"), 8, "shape: expected a list"},
       {x("F32", "[-2]", "[0,8]"), 8, "shape: expected whole numbers from 0 to 2^63 - 1, found -2"},
       {x("F32", "[2.0]", "[0,8]"), 8, "shape: expected whole numbers"},
@@ -154,6 +197,11 @@ TEST_CASE("safetensors: every rule of the format has its own sentence") {
       {x("F32", "[4611686018427387905]", "[0,4]"), 4, "shape overflow"},
       {x("F32", "[4294967296,4294967296,0]", "[0,0]"), 0, "shape overflow"},
       {x("F32", "[2]", "[0]"), 8, "data_offsets: expected 2 numbers, found 1"},
+      {x("F32", "[2]", "[0,4,8]"), 8, "data_offsets: expected 2 numbers, found 3"},
+      {x("F32", "[2]", "8"), 8, "data_offsets: expected a list, found number"},
+      {x("F32", "[2]", "[-8,0]"), 8, "data_offsets: expected whole numbers from 0 to 2^63 - 1, found -8"},
+      {x("F32", "[2]", "[0,9223372036854775808]"), 8, "data_offsets: expected whole numbers"},
+      {x("F32", "[2]", "[9223372036854775800,9223372036854775807]"), 8, "expected an end within the 8 bytes"},
       {x("F32", "[2]", "[8,0]"), 8, "data_offsets: expected begin <= end, found [8,0]"},
       {x("F32", "[2]", "[0,8]"), 7, "(is the file truncated?), found 8"},
       {x("F32", "[2]", "[0,9]"), 9, "size: expected 8 bytes from dtype and shape, found 9"},
@@ -163,6 +211,10 @@ TEST_CASE("safetensors: every rule of the format has its own sentence") {
       {"{\"x\":" + good + R"(,"y":{"dtype":"U8","shape":[4],"data_offsets":[4,8]}})", 8,
        "tensor 'y': data overlap: expected data from offset 8, found 4"},
       {"{\"x\":" + good + ",\"y\":" + good + "}", 8, "data overlap"},
+      {"{\"x\":" + good + "," + empty + "[4,4]}}", 8, "data overlap"},
+      {"{\"x\":" + good + "," + empty + "[9,9]}}", 9, "tensor 'y': hole in the data"},
+      {R"({"\u0078":)" + good + ",\"x\":" + good + "}", 8, "duplicate key: expected every name once, found 'x' twice"},
+      {"{\"__metadata__\":{},\"__metadata__\":{}}", 0, "duplicate key"},
       {"{\"x\":" + good + R"(,"y":{"dtype":"U8","shape":[1],"data_offsets":[9,10]}})", 10,
        "tensor 'y': hole in the data"},
   };

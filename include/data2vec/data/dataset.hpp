@@ -9,10 +9,7 @@
 #include <cstdint>
 #include <filesystem>
 #include <iterator>
-#include <map>
 #include <memory>
-#include <mutex>
-#include <set>
 #include <span>
 #include <string>
 #include <utility>
@@ -22,21 +19,10 @@
 #include <data2vec/data/decode.hpp>
 #include <data2vec/data/idx.hpp>
 #include <data2vec/data/pixels.hpp>
+#include <data2vec/data/skips.hpp>
 #include <data2vec/io/file.hpp>
 
 namespace data2vec::inline v0 {
-
-/// Files that were skipped: how many for each reason (those of ImageError, and "unreadable"), and what the first were.
-struct SkipReport {
-  std::map<std::string, int> reasons;
-  std::vector<std::string> first;  ///< at most 5 messages
-
-  int total() const {
-    int sum = 0;
-    for (const auto& entry : reasons) sum += entry.second;
-    return sum;
-  }
-};
 
 /// How files of images are treated.
 struct FileOptions {
@@ -49,61 +35,6 @@ struct FileOptions {
 /// The classes of CIFAR-10 in the order of its labels.
 inline constexpr std::array<const char*, 10> cifar10_classes{"airplane", "automobile", "bird",  "cat",  "deer",
                                                              "dog",      "frog",       "horse", "ship", "truck"};
-
-namespace detail {
-
-/// Which files turned out to be broken. Shared by the copies of a data set and locked: loads come from many threads.
-class SkipLog {
- public:
-  SkipLog(std::string root, std::size_t listed, double max_broken) : root_(std::move(root)), listed_(listed) {
-    if (!(max_broken >= 0 && max_broken <= 1))
-      throw OptionError("FileOptions::max_broken: expected 0 to 1, found " + std::to_string(max_broken));
-    allowed_ = static_cast<std::size_t>(max_broken * static_cast<double>(listed));
-  }
-
-  void count(const std::string& reason, const std::string& what) {
-    ++report_.reasons[reason];
-    if (report_.first.size() < 5) report_.first.push_back(what);
-  }
-
-  void check() const {
-    const auto found = static_cast<std::size_t>(report_.total());
-    if (found <= allowed_) return;
-    std::string text = "broken images: expected at most " + std::to_string(allowed_) + " of " +
-                       std::to_string(listed_) + ", found " + std::to_string(found) + " (";
-    for (const auto& [reason, number] : report_.reasons)
-      text += (text.back() == '(' ? "" : ", ") + std::to_string(number) + " " + reason;
-    text += "); the first: ";
-    for (const std::string& what : report_.first) text += (&what == &report_.first[0] ? "" : "; ") + what;
-    throw FileError(root_, text);
-  }
-
-  bool broken(std::size_t i) {
-    const std::lock_guard lock(mutex_);
-    return broken_.count(i) != 0;
-  }
-
-  /// Counts a file once, however often it is asked for. Throws FileError above the limit.
-  void add(std::size_t i, const std::string& reason, const std::string& what) {
-    const std::lock_guard lock(mutex_);
-    if (broken_.insert(i).second) count(reason, what);
-    check();
-  }
-
-  SkipReport report() {
-    const std::lock_guard lock(mutex_);
-    return report_;
-  }
-
- private:
-  std::string root_;
-  std::size_t listed_, allowed_;
-  std::mutex mutex_;
-  std::set<std::size_t> broken_;
-  SkipReport report_;
-};
-
-}  // namespace detail
 
 /// Images by index, with their labels where there are any. Copies share the data; everything const is thread-safe.
 class ImageDataset {
@@ -166,7 +97,8 @@ class ImageDataset {
     ImageDataset data;
     data.root_ = root;
     data.classes_ = std::move(classes);
-    data.log_ = std::make_shared<detail::SkipLog>(root, names.size(), options.max_broken);
+    data.log_ = std::make_shared<detail::SkipLog>(root, names.size(), options.max_broken, "FileOptions",
+                                                  "broken images");
     if (options.scan)
       data.scan(names, labels);
     else

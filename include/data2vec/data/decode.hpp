@@ -36,6 +36,9 @@ struct ImageError : FileError {
 /// Height and width of a decoded image are at most this.
 inline constexpr int max_image_side = 16384;
 
+/// Scans of a progressive JPEG are at most this: a small file with thousands of them would take minutes.
+inline constexpr int max_jpeg_scans = 500;
+
 /// What a file says about its image, before any pixel is decoded.
 struct ImageInfo {
   int height = 0, width = 0, channels = 0;  ///< 1 grey, 3 RGB: as it will be decoded
@@ -152,6 +155,7 @@ class JpegDecoder {
     errors_.error_exit = &JpegDecoder::on_error;
     errors_.emit_message = &JpegDecoder::on_message;
     errors_.output_message = [](j_common_ptr) {};
+    progress_.progress_monitor = &JpegDecoder::on_progress;
   }
   JpegDecoder(const JpegDecoder&) = delete;
   JpegDecoder& operator=(const JpegDecoder&) = delete;
@@ -174,6 +178,7 @@ class JpegDecoder {
     if (setjmp(state_.jump)) return false;
     jpeg_create_decompress(&jpeg_);
     jpeg_.client_data = &state_;
+    jpeg_.progress = &progress_;
     jpeg_mem_src(&jpeg_, reinterpret_cast<const unsigned char*>(state_.bytes.data()),
                  static_cast<unsigned long>(state_.bytes.size()));
     jpeg_read_header(&jpeg_, TRUE);
@@ -228,6 +233,14 @@ class JpegDecoder {
     std::longjmp(state.jump, 1);
   }
 
+  static void on_progress(j_common_ptr jpeg) {
+    if (reinterpret_cast<j_decompress_ptr>(jpeg)->input_scan_number <= max_jpeg_scans) return;
+    auto& state = *static_cast<DecodeState*>(jpeg->client_data);
+    state.reason = "unsupported";
+    state.say("more scans than a decoder is willing to read");
+    std::longjmp(state.jump, 1);
+  }
+
   /// Warnings about lost pixels are errors, those about the rest (surplus bytes, odd versions of markers) are nothing.
   static void on_message(j_common_ptr jpeg, int level) {
     if (level >= 0) return;
@@ -241,6 +254,7 @@ class JpegDecoder {
   DecodeState state_;
   jpeg_decompress_struct jpeg_{};
   jpeg_error_mgr errors_{};
+  jpeg_progress_mgr progress_{};
 };
 
 enum class Codec { png, jpeg };

@@ -166,11 +166,18 @@ inline int read_extent(const std::string& path, IdxSource& source, const char* w
   return static_cast<int>(extent);
 }
 
-/// `size` bytes, and nothing after them. Memory is asked for only if the file can hold so much.
+/// `size` bytes, and nothing after them. Memory is asked for only if the file can hold so much, and for a gzip file as
+/// the content comes: a wrong number in a header of some bytes must not take all memory.
 inline std::vector<std::uint8_t> read_payload(IdxSource& source, std::uint64_t size, const char* what) {
-  if (size > source.at_most()) source.truncated(what, source.offset(), size, source.at_most());
-  std::vector<std::uint8_t> payload(static_cast<std::size_t>(size));
-  source.read(payload, what);
+  const std::uint64_t start = source.offset();
+  if (size > source.at_most()) source.truncated(what, start, size, source.at_most());
+  std::vector<std::uint8_t> payload;
+  for (std::uint64_t step = std::uint64_t{1} << 24; payload.size() < size; step = payload.size()) {
+    const std::size_t done = payload.size();
+    payload.resize(static_cast<std::size_t>(std::min(size, done + step)));
+    const std::size_t count = source.read_some(std::span(payload).subspan(done));
+    if (done + count != payload.size()) source.truncated(what, start, size, done + count);
+  }
   source.expect_end();
   return payload;
 }

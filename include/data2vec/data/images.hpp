@@ -3,7 +3,7 @@
 // (seed, epoch, index).
 #pragma once
 
-#include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <numeric>
 #include <span>
@@ -12,24 +12,9 @@
 
 #include <data2vec/core/random.hpp>
 #include <data2vec/core/view.hpp>
+#include <data2vec/data/pixels.hpp>
 
 namespace data2vec::inline v0 {
-
-/// Mean and standard deviation of pixels scaled to [0, 1].
-struct PixelStatistics {
-  float mean = 0, deviation = 1;
-};
-
-inline PixelStatistics pixel_statistics(std::span<const std::uint8_t> pixels) {
-  double sum = 0, squares = 0;
-  for (const std::uint8_t p : pixels) {
-    sum += p / 255.0;
-    squares += p / 255.0 * (p / 255.0);
-  }
-  const double n = pixels.empty() ? 1 : static_cast<double>(pixels.size()), mean = sum / n;
-  const double variance = squares / n - mean * mean;
-  return {static_cast<float>(mean), static_cast<float>(variance > 0 ? std::sqrt(variance) : 1)};
-}
 
 /// The order of `count` samples in an epoch: a random permutation, the same for the same seed and epoch.
 class EpochOrder {
@@ -59,10 +44,11 @@ struct ShiftAndFlip {
   bool flip = false;
 };
 
-/// One grey image of bytes (height, width) -> normalised numbers. `sample` and `epoch` decide about the augmentation.
-inline void grey_image(const std::uint8_t* pixels, Extent size, const PixelStatistics& statistics,
-                       const ShiftAndFlip& augment, std::uint64_t seed, std::uint32_t epoch, std::uint32_t sample,
-                       float* out) {
+/// One image of bytes (height, width, channels) -> normalised numbers (channels, height, width). `sample` and `epoch`
+/// decide about the augmentation.
+inline void shifted_image(const std::uint8_t* pixels, Extent size, int channels, const ChannelStatistics& statistics,
+                          const ShiftAndFlip& augment, std::uint64_t seed, std::uint32_t epoch, std::uint32_t sample,
+                          float* out) {
   int down = 0, right = 0;
   bool mirrored = false;
   if (augment.shift > 0 || augment.flip) {
@@ -72,13 +58,18 @@ inline void grey_image(const std::uint8_t* pixels, Extent size, const PixelStati
     right = static_cast<int>(rng.below(range)) - augment.shift;
     mirrored = augment.flip && rng.below(2) == 1;
   }
-  const float scale = 1 / (255 * statistics.deviation), black = -statistics.mean / statistics.deviation;
-  for (int y = 0; y < size.height; ++y)
-    for (int x = 0; x < size.width; ++x) {
-      const int from_y = y - down, from_x = (mirrored ? size.width - 1 - x : x) - right;
-      const bool inside = from_y >= 0 && from_y < size.height && from_x >= 0 && from_x < size.width;
-      *out++ = inside ? static_cast<float>(pixels[from_y * size.width + from_x]) * scale + black : black;
-    }
+  for (int c = 0; c < channels; ++c) {
+    const float mean = statistics.mean[static_cast<std::size_t>(c)];
+    const float deviation = statistics.deviation[static_cast<std::size_t>(c)];
+    const float scale = 1 / (255 * deviation), black = -mean / deviation;
+    for (int y = 0; y < size.height; ++y)
+      for (int x = 0; x < size.width; ++x) {
+        const int from_y = y - down, from_x = (mirrored ? size.width - 1 - x : x) - right;
+        const bool inside = from_y >= 0 && from_y < size.height && from_x >= 0 && from_x < size.width;
+        const std::ptrdiff_t from = std::ptrdiff_t{from_y * size.width + from_x} * channels + c;
+        *out++ = inside ? static_cast<float>(pixels[from]) * scale + black : black;
+      }
+  }
 }
 
 }  // namespace data2vec::inline v0

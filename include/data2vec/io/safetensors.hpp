@@ -36,6 +36,13 @@ namespace detail {
 
 inline std::string found(std::uint64_t n) { return ", found " + std::to_string(n); }
 
+/// Text of a file as an error shows it: the beginning, without what would change a terminal or a log.
+inline std::string shown(std::string_view text) {
+  std::string out;
+  for (const char c : text.substr(0, 64)) out += static_cast<unsigned char>(c) < 0x20 || c == 0x7f ? '?' : c;
+  return text.size() > 64 ? out + "..." : out;
+}
+
 /// Checks the header while it is parsed and hands over each entry of the root as soon as it is complete, so that a
 /// hostile header cannot grow in memory.
 template <class OnEntry>
@@ -66,7 +73,7 @@ class HeaderGuard {
       throw FileError(file_, "name too long: expected at most " + std::to_string(safetensors_max_name) + " bytes" +
                                  found(key.size()));
     if (!keys_.back().insert(key).second)
-      throw FileError(file_, "duplicate key: expected every name once, found '" + key + "' twice");
+      throw FileError(file_, "duplicate key: expected every name once, found '" + shown(key) + "' twice");
     if (depth == 1) root_key_ = key;
   }
 
@@ -91,6 +98,8 @@ void parse_header(const std::string& file, std::string_view header, OnEntry on_e
     const HeaderGuard<OnEntry> guard(file, on_entry);
     const auto root = nlohmann::json::parse(header, guard);
   } catch (const nlohmann::json::parse_error& error) {
+    if (std::string_view(error.what()).find("ill-formed UTF-8") != std::string_view::npos)
+      throw FileError(file, "header text: expected UTF-8, found other bytes at byte " + std::to_string(error.byte));
     throw FileError(file, "header JSON: expected one valid JSON object, found an error at byte " +
                               std::to_string(error.byte));
   } catch (const nlohmann::json::exception&) {
@@ -106,7 +115,7 @@ inline std::vector<std::int64_t> natural_numbers(const std::string& file, const 
   for (const auto& entry : list) {
     if (!entry.is_number_unsigned() ||
         entry.get<std::uint64_t>() > static_cast<std::uint64_t>(std::numeric_limits<std::int64_t>::max()))
-      throw FileError(file, what + ": expected whole numbers from 0 to 2^63 - 1, found " + entry.dump());
+      throw FileError(file, what + ": expected whole numbers from 0 to 2^63 - 1, found " + shown(entry.dump()));
     numbers.push_back(entry.get<std::int64_t>());
   }
   return numbers;
@@ -115,7 +124,7 @@ inline std::vector<std::int64_t> natural_numbers(const std::string& file, const 
 /// One tensor of the header and the offset where its data begin; `data` is set later.
 inline std::pair<Tensor, std::uint64_t> parse_tensor(const std::string& file, const std::string& name,
                                                      const nlohmann::json& entry, std::uint64_t data_size) {
-  const std::string where = "tensor '" + name + "': ";
+  const std::string where = "tensor '" + shown(name) + "': ";
   if (!entry.is_object()) throw FileError(file, where + "expected an object, found " + entry.type_name());
   for (const char* key : {"dtype", "shape", "data_offsets"})
     if (!entry.contains(key)) throw FileError(file, where + "expected the key '" + key + "', found none");
@@ -127,7 +136,8 @@ inline std::pair<Tensor, std::uint64_t> parse_tensor(const std::string& file, co
     throw FileError(file, where + "dtype: expected a string, found " + entry["dtype"].type_name());
   const auto& dtype_text = entry["dtype"].get_ref<const std::string&>();
   const auto dtype = dtype_named(dtype_text);
-  if (!dtype) throw FileError(file, where + "unknown dtype: expected F32, I32, U8, ..., found '" + dtype_text + "'");
+  if (!dtype)
+    throw FileError(file, where + "unknown dtype: expected F32, I32, U8, ..., found '" + shown(dtype_text) + "'");
   tensor.dtype = *dtype;
   tensor.shape = natural_numbers(file, where + "shape", entry["shape"]);
   const auto offsets = natural_numbers(file, where + "data_offsets", entry["data_offsets"]);
@@ -242,7 +252,7 @@ class SafetensorsFile {
     std::uint64_t expected = 0;
     for (auto& entry : entries) {
       if (entry.second != expected)
-        throw FileError(file_, "tensor '" + entry.first.name + "': " +
+        throw FileError(file_, "tensor '" + detail::shown(entry.first.name) + "': " +
                                    (entry.second < expected ? "data overlap" : "hole in the data") +
                                    ": expected data from offset " + std::to_string(expected) +
                                    detail::found(entry.second));
@@ -260,7 +270,8 @@ class SafetensorsFile {
       throw FileError(file_, std::string("__metadata__: expected an object, found ") + entry.type_name());
     for (const auto& [key, value] : entry.items()) {
       if (!value.is_string())
-        throw FileError(file_, "__metadata__: expected a string under '" + key + "', found " + value.type_name());
+        throw FileError(file_, "__metadata__: expected a string under '" + detail::shown(key) + "', found " +
+                                   value.type_name());
       metadata_.emplace(key, value.get<std::string>());
     }
   }
