@@ -69,6 +69,7 @@ TEST_CASE_TEMPLATE("products agree with double", T, float, double) {
   check_all<isa::Native, 500, 33, T>(13);  // more than one block of terms
   check_all<isa::Native, 1, 1, T>(1);
   check_all<isa::Native, 7, 3, T>(600);    // more than one block of rows, and of terms of the weight gradient
+  check_all<isa::Native, 150, 205, T>(400);  // rows that lie across memory, in more than one block
   check_all<isa::Portable, 45, 70, T>(37);
 }
 

@@ -210,6 +210,14 @@ constexpr P bind(T* base) {
   return p;
 }
 
+/// The tensors of `q` in a struct of another type with the same members.
+template <class P, class Q>
+constexpr P alike(const Q& q) {
+  P p{};
+  for_each_tensor([](const TensorName&, const Field&, auto& to, auto& from) { to = from; }, p, q);
+  return p;
+}
+
 /// Memory that holds one of several structs at a time.
 template <class T, class... Structs>
 struct Overlay {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// What a classification head needs: pooling over tokens, and the cross entropy.
+// What a head needs: pooling over tokens, tanh, the cross entropy and the squared error.
 #pragma once
 
 #include <cstddef>
@@ -21,10 +21,10 @@ enum class Pooling {
   lin_softmax,  ///< the reference's soft maximum over tokens of each channel's log-odds
 };
 
-/// Sums of a classification loss.
+/// Sums of the loss of a head.
 struct ClassificationSums {
   double loss = 0;     ///< summed over samples
-  double correct = 0;  ///< samples whose largest logit is the label's
+  double correct = 0;  ///< samples whose largest logit is the label's; of a regression 0
 };
 
 namespace device {
@@ -57,6 +57,24 @@ template <int classes, Device D, class T>
 ClassificationSums soft_cross_entropy(D& d, int rows, const T* logits, In<T> q, double weight, Out<T> losses,
                                       Out<T> dlogits) {
   return kernel::Classify<D>::template soft_cross_entropy<classes, T>(d, rows, logits, q, weight, losses, dlogits);
+}
+
+/// Squared error of `values` (rows): (x - value)^2, as cross_entropy. Values that are NaN mark rows that do not count.
+template <Device D, class T>
+double squared_error(D& d, int rows, const T* x, In<T> values, double weight, Out<T> losses, Out<T> dx) {
+  return kernel::Classify<D>::template squared_error<T>(d, rows, x, values, weight, losses, dx);
+}
+
+/// y = tanh(x); y may be x.
+template <Device D, class T>
+void tanh(D& d, std::size_t count, In<T> x, T* y) {
+  kernel::Classify<D>::template tanh<T>(d, count, x, y);
+}
+
+/// dx = dy (1 - y^2), y = tanh(x); dx may be dy.
+template <Device D, class T>
+void tanh_backward(D& d, std::size_t count, In<T> dy, In<T> y, T* dx) {
+  kernel::Classify<D>::template tanh_backward<T>(d, count, dy, y, dx);
 }
 
 }  // namespace device

@@ -30,10 +30,10 @@ void grouped_conv(D& d, int rows, In<T> x, In<T> weight, In<T> bias, T* y) {
   kernel::GroupedConv<D>::template forward<S, T>(d, rows, x, weight, bias, y);
 }
 
-/// dx, overwritten.
-template <ConvShape S, Device D, class T>
+/// dx, overwritten or accumulated.
+template <ConvShape S, Grad G = Grad::overwrite, Device D, class T>
 void grouped_conv_input_gradient(D& d, int rows, In<T> dy, In<T> weight, T* dx) {
-  kernel::GroupedConv<D>::template input_gradient<S, T>(d, rows, dy, weight, dx);
+  kernel::GroupedConv<D>::template input_gradient<S, G, T>(d, rows, dy, weight, dx);
 }
 
 /// dweight and dbias, accumulated.

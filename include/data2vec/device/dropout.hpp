@@ -17,7 +17,8 @@ template <class D>
 struct Dropout;
 }
 
-/// Which draws a dropout uses: row r belongs to sample `sample_ids[r / masks]`, mask r % masks.
+/// Which draws a dropout uses: row r belongs to sample `sample_ids[r / masks]`, mask
+/// first_mask + r % masks.
 struct DropoutDraws {
   std::uint64_t seed = 0;
   std::uint32_t update = 0;
@@ -26,9 +27,10 @@ struct DropoutDraws {
   Site site = Site::user;
   std::uint32_t layer = 0;
   double rate = 0;
+  int first_mask = 0;
 
   D2V_HD constexpr DrawKey key(int row) const {
-    return {seed, update, sample_ids[row / masks], static_cast<std::uint32_t>(row % masks), site, layer};
+    return {seed, update, sample_ids[row / masks], static_cast<std::uint32_t>(first_mask + row % masks), site, layer};
   }
 };
 

@@ -27,5 +27,11 @@ void gelu_backward(D& d, std::size_t count, In<T> dy, In<T> x, T* dx) {
   kernel::Gelu<D>::template backward<T>(d, count, dy, x, dx);
 }
 
+/// dx = dy gelu'(x) and y = gelu(x) once more, for who has not kept it; dx may be dy.
+template <Device D, class T>
+void gelu_backward(D& d, std::size_t count, In<T> dy, In<T> x, T* dx, Out<T> y) {
+  kernel::Gelu<D>::template backward<T>(d, count, dy, x, dx, y);
+}
+
 }  // namespace device
 }  // namespace data2vec::inline v0

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Linear layers as matrix products: y = x W^T + b and its two gradients.
+// Linear layers as matrix products: y = x W^T + b, with GELU behind it, and its two gradients.
 #pragma once
 
 #include <cstddef>
@@ -20,6 +20,12 @@ namespace device {
 template <int In_, int Out_, Device D, class T>
 void linear(D& d, int rows, In<T> x, In<T> weight, In<T> bias, T* y) {
   kernel::Linear<D>::template forward<In_, Out_, T>(d, rows, x, weight, bias, y);
+}
+
+/// y = x W^T + b and activated = gelu(y), (rows, Out); `activated` may be y, which it then replaces.
+template <int In_, int Out_, Device D, class T>
+void linear_gelu(D& d, int rows, In<T> x, In<T> weight, In<T> bias, T* y, Out<T> activated) {
+  kernel::Linear<D>::template forward_gelu<In_, Out_, T>(d, rows, x, weight, bias, y, activated);
 }
 
 /// dx = dy W, overwritten or accumulated. dy (rows, Out), weight (Out, In), dx (rows, In).

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Normalisations: layer norm over channels with its gradient, and standardisation of channels over tokens.
+// Layer norm over channels, alone and with GELU behind it, their gradients, and standardisation of channels over tokens.
 #pragma once
 
 #include <cstddef>
@@ -27,6 +27,19 @@ template <int C, Device D, class T>
 void layer_norm_backward(D& d, int rows, In<T> dy, In<T> x, In<T> gamma, In<T> stats, T* dx, Out<T> dgamma,
                          Out<T> dbeta) {
   kernel::Norm<D>::template layer_norm_backward<C, T>(d, rows, dy, x, gamma, stats, dx, dgamma, dbeta);
+}
+
+/// y = gelu((x - mean) / sqrt(variance + eps)) over the C channels of each row, plus `residual` (rows, C) unless null:
+/// what follows a decoder's convolution. `stats` as in `layer_norm`. y may not be x.
+template <int C, Device D, class T>
+void norm_gelu(D& d, int rows, In<T> x, double eps, In<T> residual, T* y, Out<T> stats) {
+  kernel::Norm<D>::template norm_gelu<C, T>(d, rows, x, eps, residual, y, stats);
+}
+
+/// Gradient of `norm_gelu` with respect to x, overwritten; dx may not be dy. (That of the residual is dy.)
+template <int C, Device D, class T>
+void norm_gelu_backward(D& d, int rows, In<T> dy, In<T> x, In<T> stats, T* dx) {
+  kernel::Norm<D>::template norm_gelu_backward<C, T>(d, rows, dy, x, stats, dx);
 }
 
 /// In place: every channel of every group of `rows` rows gets mean 0 and variance 1, x (groups, rows, C): instance norm

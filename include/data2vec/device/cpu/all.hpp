@@ -10,8 +10,11 @@
 #include <data2vec/device/cpu/cpu.hpp>
 #include <data2vec/device/cpu/dropout.hpp>
 #include <data2vec/device/cpu/elementwise.hpp>
+#include <data2vec/device/cpu/embedding.hpp>
 #include <data2vec/device/cpu/gelu.hpp>
 #include <data2vec/device/cpu/linear.hpp>
 #include <data2vec/device/cpu/norm.hpp>
 #include <data2vec/device/cpu/patches.hpp>
 #include <data2vec/device/cpu/reduce.hpp>
+#include <data2vec/device/cpu/strided_conv.hpp>
+#include <data2vec/device/cpu/time_norm.hpp>

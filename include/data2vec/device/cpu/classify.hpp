@@ -83,6 +83,29 @@ struct kernel::Classify<BasicCpu<Isa>> {
     return sums;
   }
 
+  template <class T>
+  static double squared_error(Device&, int rows, const T* x, const T* values, double weight, T* losses, T* dx) {
+    double sum = 0;
+    for (int row = 0; row < rows; ++row) {
+      const double value = static_cast<double>(values[row]);
+      const double u = value != value ? 0 : static_cast<double>(x[row]) - value;
+      if (losses) losses[row] = static_cast<T>(u * u);
+      if (dx) dx[row] = static_cast<T>(weight * 2 * u);
+      sum += u * u;
+    }
+    return sum;
+  }
+
+  template <class T>
+  static void tanh(Device&, std::size_t count, const T* x, T* y) {
+    for (std::size_t i = 0; i < count; ++i) y[i] = static_cast<T>(std::tanh(static_cast<double>(x[i])));
+  }
+
+  template <class T>
+  static void tanh_backward(Device&, std::size_t count, const T* dy, const T* y, T* dx) {
+    for (std::size_t i = 0; i < count; ++i) dx[i] = dy[i] * (1 - y[i] * y[i]);
+  }
+
   template <int classes, class T>
   static ClassificationSums soft_cross_entropy(Device&, int rows, const T* logits, const T* q, double weight, T* losses,
                                                T* dlogits) {

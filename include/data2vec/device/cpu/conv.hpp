@@ -100,9 +100,10 @@ struct ConvTiles {
     }
   }
 
-  /// y = x * weights + bias for one group; `get(tap, a, b)` is a weight. Strides are per pixel.
+  /// y = x * weights + bias for one group, added to y if `add`; `get(tap, a, b)` is a weight. Strides are per pixel.
   template <int v, class Get>
-  static void forward(int rows, const T* x, int x_stride, Get get, int b0, const T* bias, T* y, int y_stride) {
+  static void forward(int rows, const T* x, int x_stride, Get get, int b0, const T* bias, bool add, T* y,
+                      int y_stride) {
     alignas(64) T patch[patch_size];
     alignas(64) T weights[weight_size];
     constexpr int tap_block = std::min(taps, weight_size / (a_block * v * width));
@@ -116,7 +117,8 @@ struct ConvTiles {
             for (int b = 0; b < v * width; ++b) *w++ = b < channels ? get(t, a, b0 + b) : T(0);
         const bool first = a0 == 0 && t0 == 0;
         const auto row = [&]<int R>(std::integral_constant<int, R>, const T* p, T* target) {
-          pixels<R, v>(p, n, t0, t1, weights, first && bias ? bias + b0 : nullptr, !first, channels, target, y_stride);
+          pixels<R, v>(p, n, t0, t1, weights, first && bias ? bias + b0 : nullptr, add || !first, channels, target,
+                       y_stride);
         };
         for (int r = 0; r < rows; ++r)
           for (int h = 0; h < S.height; h += lines)
@@ -220,36 +222,42 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   using Index = std::ptrdiff_t;
 
   template <ConvShape S, class T>
-  static void forward(Cpu&, int rows, const T* x, const T* weight, const T* bias, T* y) {
+  static void forward(Cpu& d, int rows, const T* x, const T* weight, const T* bias, T* y) {
     using K = detail::ConvTiles<S, in<S>, out<S>, S.kernel_height / 2, S.kernel_width / 2, T, Isa>;
-    for (int g = 0; g < S.groups; ++g) {
-      const T* w = weight + Index{g} * out<S> * in<S> * K::taps;
-      const auto get = [w](int t, int a, int b) { return w[(Index{b} * in<S> + a) * K::taps + t]; };
-      panels<K, out<S>>(rows, x + g * in<S>, S.in_channels, get, bias ? bias + g * out<S> : nullptr, y + g * out<S>,
-                        S.out_channels);
-    }
+    detail::share(d, S.groups, 1, [=](Index first, Index end) {
+      for (Index g = first; g < end; ++g) {
+        const T* w = weight + g * out<S> * in<S> * K::taps;
+        const auto get = [w](int t, int a, int b) { return w[(Index{b} * in<S> + a) * K::taps + t]; };
+        panels<K, out<S>>(rows, x + g * in<S>, S.in_channels, get, bias ? bias + g * out<S> : nullptr, false,
+                          y + g * out<S>, S.out_channels);
+      }
+    });
   }
 
   // The window mirrored: what lay before a pixel now lies behind it.
-  template <ConvShape S, class T>
-  static void input_gradient(Cpu&, int rows, const T* dy, const T* weight, T* dx) {
+  template <ConvShape S, Grad G, class T>
+  static void input_gradient(Cpu& d, int rows, const T* dy, const T* weight, T* dx) {
     using K = detail::ConvTiles<S, out<S>, in<S>, S.kernel_height - 1 - S.kernel_height / 2,
                                 S.kernel_width - 1 - S.kernel_width / 2, T, Isa>;
-    for (int g = 0; g < S.groups; ++g) {
-      const T* w = weight + Index{g} * out<S> * in<S> * K::taps;
-      const auto get = [w](int t, int a, int b) { return w[(Index{a} * in<S> + b) * K::taps + K::taps - 1 - t]; };
-      panels<K, in<S>>(rows, dy + g * out<S>, S.out_channels, get, static_cast<const T*>(nullptr), dx + g * in<S>,
-                       S.in_channels);
-    }
+    detail::share(d, S.groups, 1, [=](Index first, Index end) {
+      for (Index g = first; g < end; ++g) {
+        const T* w = weight + g * out<S> * in<S> * K::taps;
+        const auto get = [w](int t, int a, int b) { return w[(Index{a} * in<S> + b) * K::taps + K::taps - 1 - t]; };
+        panels<K, in<S>>(rows, dy + g * out<S>, S.out_channels, get, static_cast<const T*>(nullptr),
+                         G == Grad::accumulate, dx + g * in<S>, S.in_channels);
+      }
+    });
   }
 
   template <ConvShape S, class T>
-  static void weight_gradient(Cpu&, int rows, const T* dy, const T* x, T* dweight, T* dbias) {
+  static void weight_gradient(Cpu& d, int rows, const T* dy, const T* x, T* dweight, T* dbias) {
     using K = detail::ConvTiles<S, in<S>, out<S>, S.kernel_height / 2, S.kernel_width / 2, T, Isa>;
-    for (int g = 0; g < S.groups; ++g)
-      K::weight_gradient(rows, x + g * in<S>, S.in_channels, dy + g * out<S>, S.out_channels,
-                         dweight + Index{g} * out<S> * in<S> * K::taps);
-    if (dbias) detail::column_sums<Isa>(Index{rows} * S.height * S.width, S.out_channels, dy, dbias);
+    detail::share(d, S.groups, 1, [=](Index first, Index end) {
+      for (Index g = first; g < end; ++g)
+        K::weight_gradient(rows, x + g * in<S>, S.in_channels, dy + g * out<S>, S.out_channels,
+                           dweight + g * out<S> * in<S> * K::taps);
+    });
+    if (dbias) detail::column_sums(d, Index{rows} * S.height * S.width, S.out_channels, dy, dbias);
   }
 
  private:
@@ -259,12 +267,13 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   static constexpr int out = S.out_channels / S.groups;
 
   template <class K, int B, class Get, class T>
-  static void panels(int rows, const T* x, int x_stride, Get get, const T* bias, T* y, int y_stride) {
+  static void panels(int rows, const T* x, int x_stride, Get get, const T* bias, bool add, T* y,
+                     int y_stride) {
     constexpr int all = K::vectors(B), rest = all % K::panel;
     for (int b = 0; b + K::panel <= all; b += K::panel)
-      K::template forward<K::panel>(rows, x, x_stride, get, b * K::width, bias, y, y_stride);
+      K::template forward<K::panel>(rows, x, x_stride, get, b * K::width, bias, add, y, y_stride);
     if constexpr (rest > 0)
-      K::template forward<rest>(rows, x, x_stride, get, (all - rest) * K::width, bias, y, y_stride);
+      K::template forward<rest>(rows, x, x_stride, get, (all - rest) * K::width, bias, add, y, y_stride);
   }
 };
 

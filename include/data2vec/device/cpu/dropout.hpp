@@ -17,8 +17,11 @@ struct kernel::Dropout<BasicCpu<Isa>> {
   using Random = VectorRandom<Isa>;
 
   template <class T>
-  static void elements(Cpu&, int rows, int width, const DropoutDraws& draws, const T* x, T* y) {
-    for (int r = 0; r < rows; ++r, x += width, y += width) apply(draws.key(r), 0, width, draws.rate, x, y);
+  static void elements(Cpu& d, int rows, int width, const DropoutDraws& draws, const T* x, T* y) {
+    detail::share(d, rows, grain(width), [&](Index first, Index end) {
+      for (Index r = first; r < end; ++r)
+        apply(draws.key(static_cast<int>(r)), 0, width, draws.rate, x + r * width, y + r * width);
+    });
   }
 
   /// Elements [first, first + count) of the stream at `key`; x and y begin at `first`; y may be x.
@@ -49,12 +52,21 @@ struct kernel::Dropout<BasicCpu<Isa>> {
   }
 
   template <class T>
-  static void noise(Cpu&, int rows, int width, const DropoutDraws& draws, T* y) {
+  static void noise(Cpu& d, int rows, int width, const DropoutDraws& draws, T* y) {
+    detail::share(d, rows, grain(width),
+                  [&](Index first, Index end) { noise_rows(first, end, width, draws, y + first * width); });
+  }
+
+ private:
+  static constexpr Index grain(int width) { return std::max(1, 4096 / std::max(width, 1)); }
+
+  template <class T>
+  static void noise_rows(Index r, Index end, int width, const DropoutDraws& draws, T* y) {
     const T deviation = static_cast<T>(draws.rate);
     alignas(64) std::uint32_t words[Random::words];
     alignas(64) float values[Random::words];
-    for (int r = 0; r < rows; ++r, y += width) {
-      const DrawKey key = draws.key(r);
+    for (; r < end; ++r, y += width) {
+      const DrawKey key = draws.key(static_cast<int>(r));
       for (int e = 0; e < width; e += static_cast<int>(Random::words)) {
         Random::draw(key, static_cast<std::uint32_t>(e) / 4, words);
         Random::normal(words, values);
@@ -64,7 +76,6 @@ struct kernel::Dropout<BasicCpu<Isa>> {
     }
   }
 
- private:
   template <class T>
   static void select(int n, const std::uint32_t* words, std::int32_t threshold, T scale, const T* x, T* y) {
     int i = 0;

@@ -61,13 +61,17 @@ struct VectorMath {
   }
 
   /// (1 + erf(x / sqrt 2)) / 2 + x exp(-x^2 / 2) / sqrt(2 pi). Absolute error below 3e-7.
-  [[gnu::always_inline]] static inline V gelu_derivative(V x) {
+  [[gnu::always_inline]] static inline V gelu_derivative(V x) { return gelu_with_derivative(x)[1]; }
+
+  /// Both, at the price of little more than the derivative.
+  [[gnu::always_inline]] static inline std::array<V, 2> gelu_with_derivative(V x) {
     const V density = exp(x * x * T(-0.5)) * T(0.39894228040143267794);
     if constexpr (fast) {
-      const V tail = 0.5f * erfc(L::max(x, -x) * 0.70710678f);
-      return L::fma(x, density, x < V{} ? tail : 1.0f - tail);
+      const V size = L::max(x, -x), rest = erfc(size * 0.70710678f), tail = 0.5f * rest;
+      return {L::fma(size * -0.5f, rest, L::max(x, V{})), L::fma(x, density, x < V{} ? tail : 1.0f - tail)};
     } else {
-      return L::fma(x, density, L::fma(L::all(T(0.5)), erf(x * T(0.70710678118654752440)), L::all(T(0.5))));
+      const V half = x * T(0.5), e = erf(x * T(0.70710678118654752440));
+      return {L::fma(half, e, half), L::fma(x, density, L::fma(L::all(T(0.5)), e, L::all(T(0.5))))};
     }
   }
 

@@ -12,6 +12,17 @@
 
 namespace data2vec::inline v0 {
 
+namespace detail {
+/// Tells the processor that the thread only waits.
+inline void pause() {
+#if defined(__x86_64__) || defined(__i386__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
+}  // namespace detail
+
 class ThreadTeam {
  public:
   /// `threads` >= 1, the caller's included; 0: as many as the machine has.
@@ -42,8 +53,7 @@ class ThreadTeam {
     round_.fetch_add(1, std::memory_order_release);
     round_.notify_all();
     f(0);
-    for (int left = busy_.load(std::memory_order_acquire); left != 0; left = busy_.load(std::memory_order_acquire))
-      busy_.wait(left, std::memory_order_acquire);
+    await(busy_, [](int left) { return left == 0; });
   }
 
   /// Calls f(thread, task) for tasks 0 .. count - 1; every thread takes the next task that is left.
@@ -56,10 +66,22 @@ class ThreadTeam {
   }
 
  private:
+  /// Looks for some microseconds before it sleeps: operations of one image follow each other that fast.
+  template <class T, class F>
+  static T await(const std::atomic<T>& value, F&& done) {
+    T now = value.load(std::memory_order_acquire);
+    for (int i = 0; i < spins && !done(now); ++i) {
+      detail::pause();
+      now = value.load(std::memory_order_acquire);
+    }
+    for (; !done(now); now = value.load(std::memory_order_acquire)) value.wait(now, std::memory_order_acquire);
+    return now;
+  }
+  static constexpr int spins = 400;
+
   void work(int thread) {
     for (unsigned seen = 0;;) {
-      round_.wait(seen, std::memory_order_acquire);
-      seen = round_.load(std::memory_order_acquire);
+      seen = await(round_, [seen](unsigned round) { return round != seen; });
       if (stopping_.load(std::memory_order_acquire)) return;
       call_(context_, thread);
       if (busy_.fetch_sub(1, std::memory_order_acq_rel) == 1) busy_.notify_all();
