@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: MIT
+// Attention bias on the GPU. Sums over rows run in the order of the rows, nothing is atomic.
+#pragma once
+
+#include <data2vec/device/alibi.hpp>
+#include <data2vec/device/cuda/element.cuh>
+#include <data2vec/device/cuda/reduce.cuh>
+#include <data2vec/device/cuda/tiles.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail::gpu {
+
+template <class T>
+__device__ float bias_scale(const T* scale, bool per_head, int head) {
+  const float value = to_float(scale[per_head ? head : 0]);
+  return value > 0 ? value : 0;
+}
+
+template <class T>
+struct GatherBias {
+  BiasShape shape;
+  const T* table;
+  const int* keep;
+  T* bias;
+  __device__ void operator()(std::size_t i) const {
+    const BiasPlace p(i, shape.heads, shape.sequence());
+    const int* kept = keep + static_cast<std::ptrdiff_t>(p.row) * shape.visible - shape.extra;
+    const bool extra = p.query < shape.extra || p.key < shape.extra;
+    bias[i] =
+        extra ? from_float<T>(0)
+              : table[(static_cast<std::size_t>(p.head) * shape.tokens + kept[p.query]) * shape.tokens + kept[p.key]];
+  }
+};
+
+template <class T>
+struct ScaleBias {
+  BiasShape shape;
+  const T *bias, *scale;
+  bool per_head;
+  T* scaled;
+  __device__ void operator()(std::size_t i) const {
+    const int head = BiasPlace(i, shape.heads, shape.sequence()).head;
+    put(scaled[i], to_float(bias[i]) * bias_scale(scale, per_head, head));
+  }
+};
+
+/// partial (rows, heads): a block sums one square.
+template <class T>
+__global__ void __launch_bounds__(256) bias_dots(std::size_t square, const T* dscaled, const T* bias, double* partial) {
+  const std::size_t start = std::size_t{blockIdx.x} * square;
+  double sum = 0;
+  for (std::size_t i = threadIdx.x; i < square; i += 256)
+    sum += static_cast<double>(to_float(dscaled[start + i])) * static_cast<double>(to_float(bias[start + i]));
+  sum = block_sum(sum);
+  if (threadIdx.x == 0) partial[blockIdx.x] = sum;
+}
+
+/// One thread per scale: the squares of its head, or of all, in the order of the rows.
+template <class T>
+struct AddBiasDots {
+  int rows, heads;
+  bool per_head;
+  const double* partial;
+  const T* scale;
+  T* dscale;
+  __device__ void operator()(std::size_t i) const {
+    if (!(to_float(scale[i]) >= 0)) return;
+    double sum = 0;
+    for (int at = static_cast<int>(i); at < rows * heads; at += per_head ? heads : 1) sum += partial[at];
+    put(dscale[i], to_float(dscale[i]) + static_cast<float>(sum));
+  }
+};
+
+/// place (rows, tokens): where a row's sequence has a token, or -1. Filled with -1 before.
+struct PlaceTokens {
+  BiasShape shape;
+  const int* keep;
+  int* place;
+  __device__ void operator()(std::size_t i) const {
+    const Divided at = divide(i, shape.visible);
+    place[at.quotient * shape.tokens + keep[i]] = shape.extra + at.rest;
+  }
+};
+
+/// One thread per element of the table.
+template <class T>
+struct ScatterBias {
+  BiasShape shape;
+  const T *dscaled, *scale;
+  bool per_head;
+  const int* place;
+  T* dtable;
+  __device__ void operator()(std::size_t i) const {
+    const BiasPlace p(i, shape.heads, shape.tokens);  // one row of tokens x tokens
+    const int S = shape.sequence();
+    const float factor = bias_scale(scale, per_head, p.head);
+    float sum = to_float(dtable[i]);
+    for (int row = 0; row < shape.rows; ++row) {
+      const int* const at = place + static_cast<std::ptrdiff_t>(row) * shape.tokens;
+      const int query = at[p.query], key = at[p.key];
+      if (query >= 0 && key >= 0)
+        sum = fmaf(to_float(dscaled[((static_cast<std::size_t>(row) * shape.heads + p.head) * S + query) * S + key]),
+                   factor, sum);
+    }
+    put(dtable[i], sum);
+  }
+};
+
+}  // namespace detail::gpu
+
+template <Precision P>
+struct kernel::Alibi<BasicCuda<P>> {
+  using D = BasicCuda<P>;
+
+  template <class T>
+  static void gather(D& d, const BiasShape& shape, const T* table, const int* keep, T* bias) {
+    d.for_each("gather_bias", size(shape), detail::gpu::GatherBias<T>{shape, table, keep, bias});
+  }
+
+  template <class T>
+  static void scale(D& d, const BiasShape& shape, const T* bias, const T* scale, bool per_head, T* scaled) {
+    d.for_each("scale_bias", size(shape), detail::gpu::ScaleBias<T>{shape, bias, scale, per_head, scaled});
+  }
+
+  template <class T>
+  static void scale_gradient(D& d, const BiasShape& shape, const T* dscaled, const T* bias, const T* scale,
+                             bool per_head, T* dscale) {
+    constexpr const char* name = "scale_bias_gradient";
+    const int squares = shape.rows * shape.heads;
+    auto* const partial = d.template scratch<double>(name, static_cast<std::size_t>(squares));
+    const auto square = static_cast<std::size_t>(shape.sequence()) * static_cast<std::size_t>(shape.sequence());
+    d.launch(name, static_cast<unsigned>(squares), 256, 0, &detail::gpu::bias_dots<T>, square, dscaled, bias, partial);
+    d.for_each(name, static_cast<std::size_t>(per_head ? shape.heads : 1),
+               detail::gpu::AddBiasDots<T>{shape.rows, shape.heads, per_head, partial, scale, dscale});
+  }
+
+  template <class T>
+  static void gather_gradient(D& d, const BiasShape& shape, const T* dscaled, const T* scale, bool per_head,
+                              const int* keep, T* dtable) {
+    constexpr const char* name = "gather_bias_gradient";
+    const auto tokens = static_cast<std::size_t>(shape.tokens), places = static_cast<std::size_t>(shape.rows) * tokens;
+    auto* const place = d.template scratch<int>(name, places);
+    detail::gpu::check(cudaMemsetAsync(place, 0xFF, places * sizeof(int), d.stream()), name);
+    d.for_each(name, static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.visible),
+               detail::gpu::PlaceTokens{shape, keep, place});
+    d.for_each(name, static_cast<std::size_t>(shape.heads) * tokens * tokens,
+               detail::gpu::ScatterBias<T>{shape, dscaled, scale, per_head, place, dtable});
+  }
+
+ private:
+  static std::size_t size(const BiasShape& shape) {
+    const auto S = static_cast<std::size_t>(shape.sequence());
+    return static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.heads) * S * S;
+  }
+};
+
+}  // namespace data2vec::inline v0

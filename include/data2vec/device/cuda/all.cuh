@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: MIT
+// Every kernel of the GPU.
+#pragma once
+
+#include <data2vec/device/cuda/adam.cuh>
+#include <data2vec/device/cuda/alibi.cuh>
+#include <data2vec/device/cuda/attention.cuh>
+#include <data2vec/device/cuda/classify.cuh>
+#include <data2vec/device/cuda/conv.cuh>
+#include <data2vec/device/cuda/cuda.cuh>
+#include <data2vec/device/cuda/dropout.cuh>
+#include <data2vec/device/cuda/elementwise.cuh>
+#include <data2vec/device/cuda/gelu.cuh>
+#include <data2vec/device/cuda/linear.cuh>
+#include <data2vec/device/cuda/norm.cuh>
+#include <data2vec/device/cuda/patches.cuh>
+#include <data2vec/device/cuda/reduce.cuh>

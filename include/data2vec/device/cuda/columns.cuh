@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+// Sums over the rows of an array, column by column: bias gradients, gradients of norms, moments of channels. Rows are
+// cut into chunks by their number alone; chunks are added in order, so the bits are those of every run and device.
+#pragma once
+
+#include <type_traits>
+
+#include <data2vec/device/cuda/cuda.cuh>
+#include <data2vec/device/cuda/element.cuh>
+#include <data2vec/device/cuda/tiles.hpp>
+
+namespace data2vec::inline v0::detail::gpu {
+
+/// partial (chunks, sums, columns): block (column tile, chunk), 32 columns x 8 row lanes. f(row, column, sums) adds.
+template <int sums, class A, class F>
+__global__ void __launch_bounds__(256) column_chunks(int rows, int columns, int chunk_rows, F f, A* partial) {
+  static __shared__ A part[sums][8][32];
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const int column = static_cast<int>(blockIdx.x) * 32 + x, first = static_cast<int>(blockIdx.y) * chunk_rows;
+  const int end = min(rows, first + chunk_rows);
+  A sum[sums] = {};
+  if (column < columns)
+    for (int r = first + y; r < end; r += 8) f(r, column, sum);
+  for (int s = 0; s < sums; ++s) part[s][y][x] = sum[s];
+  __syncthreads();
+  if (y < sums && column < columns) {
+    A total = part[y][0][x];
+    for (int k = 1; k < 8; ++k) total += part[y][k][x];
+    partial[(static_cast<std::size_t>(blockIdx.y) * sums + y) * columns + column] = total;
+  }
+}
+
+/// to[s][c] += sum over chunks.
+template <int sums, class A, class T>
+struct AddChunks {
+  const A* partial;
+  int chunks, columns;
+  T* to[sums];
+  __device__ void operator()(std::size_t i) const {
+    const Divided place = divide(i, columns);
+    const int s = static_cast<int>(place.quotient), c = place.rest;
+    A total = 0;
+    for (int k = 0; k < chunks; ++k) total += partial[(static_cast<std::size_t>(k) * sums + s) * columns + c];
+    T* const target = to[s] + c;
+    if constexpr (std::is_same_v<A, T>)
+      *target += total;
+    else
+      put(*target, to_float(*target) + static_cast<float>(total));
+  }
+};
+
+/// to[s][c] += sum over r of what f(r, c, sum) adds to sum[s], in A. At most 8 sums.
+template <int sums, class A, class F, class T>
+void column_sums(CudaContext& d, const char* operation, int rows, int columns, F f, AddChunks<sums, A, T> add) {
+  static_assert(sums <= 8);
+  const ColumnPlan plan(rows);
+  if (plan.chunks == 0) return;
+  add.partial = d.scratch<A>(operation, static_cast<std::size_t>(plan.chunks) * sums * columns);
+  add.chunks = plan.chunks;
+  add.columns = columns;
+  d.launch(operation, dim3(static_cast<unsigned>((columns + 31) / 32), static_cast<unsigned>(plan.chunks)), dim3(32, 8),
+           0, &column_chunks<sums, A, F>, rows, columns, plan.chunk_rows, f, const_cast<A*>(add.partial));
+  d.for_each(operation, static_cast<std::size_t>(sums) * columns, add);
+}
+
+/// Adds an element of x (rows, columns).
+template <class T>
+struct ColumnOf {
+  const T* x;
+  int columns;
+  __device__ void operator()(int row, int column, float* sum) const {
+    sum[0] += to_float(x[static_cast<std::size_t>(row) * columns + column]);
+  }
+};
+
+}  // namespace data2vec::inline v0::detail::gpu

@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: MIT
+// Moving rows and arithmetic on whole arrays, on the GPU. Adding rows to rows that may be named more than once sorts
+// them by target first (stable), so every sum has the order of the contract and nothing is atomic.
+#pragma once
+
+#include <climits>
+#include <tuple>
+#include <type_traits>
+
+#include <cub/device/device_radix_sort.cuh>
+
+#include <data2vec/device/cuda/cuda.cuh>
+#include <data2vec/device/cuda/element.cuh>
+#include <data2vec/device/cuda/tiles.hpp>
+#include <data2vec/device/elementwise.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail::gpu {
+
+/// y[i] = f(x[i]...), `n` elements at a time.
+template <int n, class F, class T, class... X>
+struct MapPacks {
+  F f;
+  T* y;
+  std::tuple<const X*...> x;
+  __device__ void operator()(std::size_t i) const {
+    std::apply([&](const X*... p) { run(i, p...); }, x);
+  }
+  __device__ void run(std::size_t i, const X*... p) const {
+    if constexpr (sizeof...(X) == 0) {
+      float out[n];
+      for (int k = 0; k < n; ++k) out[k] = f();
+      store<n>(y + n * i, out);
+    } else if constexpr (sizeof...(X) == 1) {
+      float a[n];
+      (load<n>(p + n * i, a), ...);
+      for (int k = 0; k < n; ++k) a[k] = f(a[k]);
+      store<n>(y + n * i, a);
+    } else {
+      float a[2][n];
+      int which = 0;
+      (load<n>(p + n * i, a[which++]), ...);
+      for (int k = 0; k < n; ++k) a[0][k] = f(a[0][k], a[1][k]);
+      store<n>(y + n * i, a[0]);
+    }
+  }
+};
+
+/// y[i] = f(x[i]...) for `count` elements of at most two arrays; y may be one of them. f works on floats.
+template <class F, class T, class... X>
+void map(CudaContext& d, const char* operation, std::size_t count, F f, T* y, const X*... x) {
+  if (aligned_to<4>(y, x...)) {
+    d.for_each(operation, count / 4, MapPacks<4, F, T, X...>{f, y, {x...}});
+    const std::size_t first = count / 4 * 4;
+    if (first < count) d.for_each(operation, count - first, MapPacks<1, F, T, X...>{f, y + first, {(x + first)...}});
+  } else {
+    d.for_each(operation, count, MapPacks<1, F, T, X...>{f, y, {x...}});
+  }
+}
+
+struct Sum {
+  D2V_HD float operator()(float a, float b) const { return a + b; }
+};
+struct AddScaled {
+  float alpha;
+  D2V_HD float operator()(float x, float y) const { return std::fma(alpha, x, y); }
+};
+struct Times {
+  float alpha;
+  D2V_HD float operator()(float x) const { return x * alpha; }
+};
+struct Constant {
+  float value;
+  D2V_HD float operator()() const { return value; }
+};
+
+/// Rows of `packs` packs: pack i of all of them.
+template <class P>
+struct GatherPacks {
+  const P* x;
+  const int* index;
+  P* y;
+  int packs;
+  __device__ void operator()(std::size_t i) const {
+    const Divided place = divide(i, packs);
+    const int from = index[place.quotient];
+    y[i] = from < 0 ? P{} : x[static_cast<std::size_t>(from) * packs + place.rest];
+  }
+};
+
+template <class T>
+struct CopyStrided {
+  const T* x;
+  T* y;
+  std::ptrdiff_t x_stride, y_stride;
+  int width;
+  __device__ void operator()(std::size_t i) const {
+    const Divided place = divide(i, width);
+    const auto row = static_cast<std::ptrdiff_t>(place.quotient);
+    y[row * y_stride + place.rest] = x[row * x_stride + place.rest];
+  }
+};
+
+struct SortKeys {
+  const int* index;
+  unsigned* keys;
+  int* places;
+  __device__ void operator()(std::size_t i) const {
+    keys[i] = index[i] < 0 ? unsigned{INT_MAX} : static_cast<unsigned>(index[i]);
+    places[i] = static_cast<int>(i);
+  }
+};
+
+/// Rows of x in the order of their targets: the first of a run adds the whole run, in order.
+template <int C, int n, class T>
+__global__ void add_runs(int count, const unsigned* keys, const int* places, const T* x, T* y) {
+  const int first = static_cast<int>(blockIdx.x);
+  const unsigned key = keys[first];
+  if (key == unsigned{INT_MAX} || (first > 0 && keys[first - 1] == key)) return;
+  int end = first + 1;
+  while (end < count && keys[end] == key) ++end;
+  for (int c = static_cast<int>(threadIdx.x) * n; c < C; c += static_cast<int>(blockDim.x) * n) {
+    T* const target = y + static_cast<std::size_t>(key) * C + c;
+    float sum[n];
+    load<n>(target, sum);
+    for (int p = first; p < end; ++p) {
+      float term[n];
+      load<n>(x + static_cast<std::size_t>(places[p]) * C + c, term);
+#pragma unroll
+      for (int k = 0; k < n; ++k) sum[k] += term[k];
+    }
+    store<n>(target, sum);
+  }
+}
+
+}  // namespace detail::gpu
+
+template <Precision P>
+struct kernel::Elementwise<BasicCuda<P>> {
+  using D = BasicCuda<P>;
+  using Index = std::ptrdiff_t;
+
+  template <int C, class T>
+  static void gather_rows(D& d, int count, const T* x, const int* index, T* y) {
+    constexpr int n = C % 4 == 0 ? 4 : 1;
+    const auto run = [&]<int k>(std::integral_constant<int, k>) {
+      using Packed = detail::gpu::Pack<T, k>;
+      d.for_each("gather_rows", static_cast<std::size_t>(count) * (C / k),
+                 detail::gpu::GatherPacks<Packed>{reinterpret_cast<const Packed*>(x), index,
+                                                  reinterpret_cast<Packed*>(y), C / k});
+    };
+    if (detail::gpu::aligned_to<n>(x, y))
+      run(std::integral_constant<int, n>());
+    else
+      run(std::integral_constant<int, 1>());
+  }
+
+  template <int C, class T>
+  static void scatter_add_rows(D& d, int count, const T* x, const int* index, T* y) {
+    if (count == 0) return;
+    constexpr const char* name = "scatter_add_rows";
+    const auto size = static_cast<std::size_t>(count);
+    std::size_t temporary = 0;
+    unsigned* none = nullptr;
+    int* nowhere = nullptr;
+    detail::gpu::check(
+        cub::DeviceRadixSort::SortPairs(nullptr, temporary, none, none, nowhere, nowhere, count, 0, 31, d.stream()),
+        name);
+    auto* const memory = d.template scratch<unsigned>(name, 4 * size + temporary / sizeof(unsigned) + 65);
+    unsigned *keys = memory, *sorted = keys + size;
+    int *places = reinterpret_cast<int*>(sorted + size), *order = places + size;
+    auto* rest = reinterpret_cast<std::byte*>(order + size);  // cub wants an address it can divide by 256
+    rest += (256 - reinterpret_cast<std::uintptr_t>(rest) % 256) % 256;
+    d.for_each(name, size, detail::gpu::SortKeys{index, keys, places});
+    detail::gpu::check(
+        cub::DeviceRadixSort::SortPairs(rest, temporary, keys, sorted, places, order, count, 0, 31, d.stream()), name);
+    constexpr int n = C % 4 == 0 ? 4 : 1, threads = C / n >= 256 ? 256 : (C / n + 31) / 32 * 32;
+    const auto grid = static_cast<unsigned>(count);
+    if (detail::gpu::aligned_to<n>(x, y))
+      d.launch(name, grid, threads, 0, &detail::gpu::add_runs<C, n, T>, count, sorted, order, x, y);
+    else
+      d.launch(name, grid, threads, 0, &detail::gpu::add_runs<C, 1, T>, count, sorted, order, x, y);
+  }
+
+  template <class T>
+  static void add(D& d, std::size_t count, const T* a, const T* b, T* y) {
+    detail::gpu::map(d, "add", count, detail::gpu::Sum{}, y, a, b);
+  }
+  template <class T>
+  static void add_scaled(D& d, std::size_t count, double alpha, const T* x, T* y) {
+    detail::gpu::map(d, "add_scaled", count, detail::gpu::AddScaled{static_cast<float>(alpha)}, y, x,
+                     static_cast<const T*>(y));
+  }
+  template <class T>
+  static void scale(D& d, std::size_t count, double alpha, T* y) {
+    detail::gpu::map(d, "scale", count, detail::gpu::Times{static_cast<float>(alpha)}, y, static_cast<const T*>(y));
+  }
+  template <class T>
+  static void fill(D& d, std::size_t count, double value, T* y) {
+    if (value == 0)
+      d.zero("fill", y, count * sizeof(T));
+    else
+      detail::gpu::map(d, "fill", count, detail::gpu::Constant{static_cast<float>(value)}, y);
+  }
+  template <class T>
+  static void copy(D& d, std::size_t count, const T* x, T* y) {
+    d.copy("copy", y, x, count * sizeof(T));
+  }
+  template <class T>
+  static void copy_strided(D& d, int rows, int width, const T* x, Index x_stride, T* y, Index y_stride) {
+    d.for_each("copy_strided", static_cast<std::size_t>(rows) * width,
+               detail::gpu::CopyStrided<T>{x, y, x_stride, y_stride, width});
+  }
+};
+
+}  // namespace data2vec::inline v0

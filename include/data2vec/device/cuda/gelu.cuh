@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: MIT
+// GELU on the GPU: exact, for cuBLASLt's epilogue is not known to be.
+#pragma once
+
+#include <data2vec/device/cuda/elementwise.cuh>
+#include <data2vec/device/cuda/math.hpp>
+#include <data2vec/device/gelu.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail::gpu {
+
+struct Gelu {
+  D2V_HD float operator()(float x) const { return gelu(x); }
+};
+struct GeluBackward {
+  D2V_HD float operator()(float dy, float x) const { return dy * gelu_derivative(x); }
+};
+
+/// dx and y at once: x is read before either is written.
+template <int n, class T>
+struct GeluBoth {
+  const T *dy, *x;
+  T *dx, *y;
+  __device__ void operator()(std::size_t i) const {
+    float g[n], v[n];
+    load<n>(dy + n * i, g);
+    load<n>(x + n * i, v);
+    for (int k = 0; k < n; ++k) {
+      g[k] *= gelu_derivative(v[k]);
+      v[k] = gelu(v[k]);
+    }
+    store<n>(dx + n * i, g);
+    store<n>(y + n * i, v);
+  }
+};
+
+}  // namespace detail::gpu
+
+template <Precision P>
+struct kernel::Gelu<BasicCuda<P>> {
+  using D = BasicCuda<P>;
+
+  template <class T>
+  static void forward(D& d, std::size_t count, const T* x, T* y) {
+    detail::gpu::map(d, "gelu", count, detail::gpu::Gelu{}, y, x);
+  }
+  template <class T>
+  static void backward(D& d, std::size_t count, const T* dy, const T* x, T* dx) {
+    detail::gpu::map(d, "gelu_backward", count, detail::gpu::GeluBackward{}, dx, dy, x);
+  }
+  template <class T>
+  static void backward(D& d, std::size_t count, const T* dy, const T* x, T* dx, T* y) {
+    const std::size_t first = detail::gpu::aligned_to<4>(dy, x, dx, y) ? count / 4 * 4 : 0;
+    d.for_each("gelu_backward", first / 4, detail::gpu::GeluBoth<4, T>{dy, x, dx, y});
+    d.for_each("gelu_backward", count - first,
+               detail::gpu::GeluBoth<1, T>{dy + first, x + first, dx + first, y + first});
+  }
+};
+
+}  // namespace data2vec::inline v0

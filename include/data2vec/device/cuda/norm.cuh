@@ -1,0 +1,234 @@
+// SPDX-License-Identifier: MIT
+// Layer norm and standardisation of channels on the GPU: a warp per row, whose values stay in registers.
+#pragma once
+
+#include <data2vec/device/cuda/columns.cuh>
+#include <data2vec/device/cuda/element.cuh>
+#include <data2vec/device/cuda/math.hpp>
+#include <data2vec/device/norm.hpp>
+
+namespace data2vec::inline v0 {
+
+namespace detail::gpu {
+
+/// How the C channels of a row lie in a warp: `steps` packs of `n` per lane, 32 n channels apart.
+template <int C>
+struct RowShape {
+  static constexpr int n = C % 4 == 0 ? 4 : 1, steps = (C + 32 * n - 1) / (32 * n);
+  static constexpr bool whole = C % (32 * n) == 0;
+  static_assert(steps * n <= 96, "data2vec: the device's layer norm holds a row of at most 3072 channels in registers");
+  D2V_HD static constexpr int channel(int step, int lane) { return (step * 32 + lane) * n; }
+  D2V_HD static constexpr bool inside(int step, int lane) { return whole || channel(step, lane) < C; }
+};
+
+/// The row's values in this lane, zeros outside of it.
+template <int C, class T>
+__device__ void load_row(const T* row, float (&x)[RowShape<C>::steps][RowShape<C>::n]) {
+  using S = RowShape<C>;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s) {
+    if (S::inside(s, lane)) {
+      load<S::n>(row + S::channel(s, lane), x[s]);
+    } else {
+#pragma unroll
+      for (int k = 0; k < S::n; ++k) x[s][k] = 0;
+    }
+  }
+}
+
+/// y = f(normed, channel) in place of the row's values; mean and 1 / deviation of the row to `stats`.
+template <int C, class T, class F>
+__device__ void norm_row(const T* row, float eps, T* stats, T* y, F f) {
+  using S = RowShape<C>;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  float x[S::steps][S::n];
+  load_row<C>(row, x);
+  float sum = 0, squares = 0;
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+#pragma unroll
+    for (int k = 0; k < S::n; ++k) sum += x[s][k];
+  const float mean = warp_sum(sum) / C;
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+#pragma unroll
+    for (int k = 0; k < S::n; ++k)
+      if (S::inside(s, lane)) squares = fmaf(x[s][k] - mean, x[s][k] - mean, squares);
+  const float scale = 1 / sqrtf(warp_sum(squares) / C + eps);
+  if (stats && lane == 0) {
+    put(stats[0], mean);
+    put(stats[1], scale);
+  }
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+    if (S::inside(s, lane)) {
+      float out[S::n];
+#pragma unroll
+      for (int k = 0; k < S::n; ++k) out[k] = f((x[s][k] - mean) * scale, S::channel(s, lane) + k);
+      store<S::n>(y + S::channel(s, lane), out);
+    }
+}
+
+/// dx of a row, g = f(dy, normed, channel) being the gradient of the normed values.
+template <int C, class T, class F>
+__device__ void norm_row_gradient(const T* dy, const T* row, const T* stats, T* dx, F f) {
+  using S = RowShape<C>;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
+  const float mean = to_float(stats[0]), scale = to_float(stats[1]);
+  float g[S::steps][S::n], u[S::steps][S::n];
+  load_row<C>(dy, g);
+  load_row<C>(row, u);
+  float sum = 0, product = 0;
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+#pragma unroll
+    for (int k = 0; k < S::n; ++k)
+      if (S::inside(s, lane)) {
+        u[s][k] = (u[s][k] - mean) * scale;
+        g[s][k] = f(g[s][k], u[s][k], S::channel(s, lane) + k);
+        sum += g[s][k];
+        product = fmaf(g[s][k], u[s][k], product);
+      }
+  const float mean_g = warp_sum(sum) / C, mean_gu = warp_sum(product) / C;
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+    if (S::inside(s, lane)) {
+      float out[S::n];
+#pragma unroll
+      for (int k = 0; k < S::n; ++k) out[k] = norm_gradient(g[s][k], u[s][k], scale, mean_g, mean_gu);
+      store<S::n>(dx + S::channel(s, lane), out);
+    }
+}
+
+__device__ inline int warp_row() { return static_cast<int>(blockIdx.x) * 4 + static_cast<int>(threadIdx.x) / 32; }
+
+template <int C, class T>
+__global__ void __launch_bounds__(128)
+    layer_norm_rows(int rows, const T* x, const T* gamma, const T* beta, float eps, T* y, T* stats) {
+  const int row = warp_row();
+  if (row >= rows) return;
+  const std::size_t at = static_cast<std::size_t>(row) * C;
+  norm_row<C>(x + at, eps, stats ? stats + 2 * row : nullptr, y + at,
+              [=](float u, int c) { return gamma ? fmaf(u, to_float(gamma[c]), to_float(beta[c])) : u; });
+}
+
+template <int C, class T>
+__global__ void __launch_bounds__(128)
+    layer_norm_gradient_rows(int rows, const T* dy, const T* x, const T* gamma, const T* stats, T* dx) {
+  const int row = warp_row();
+  if (row >= rows) return;
+  const std::size_t at = static_cast<std::size_t>(row) * C;
+  norm_row_gradient<C>(dy + at, x + at, stats + 2 * row, dx + at,
+                       [=](float g, float, int c) { return gamma ? g * to_float(gamma[c]) : g; });
+}
+
+template <int C, class T>
+__global__ void __launch_bounds__(128)
+    norm_gelu_rows(int rows, const T* x, float eps, const T* residual, T* y, T* stats) {
+  const int row = warp_row();
+  if (row >= rows) return;
+  const std::size_t at = static_cast<std::size_t>(row) * C;
+  norm_row<C>(x + at, eps, stats ? stats + 2 * row : nullptr, y + at,
+              [=](float u, int c) { return residual ? gelu(u) + to_float(residual[at + c]) : gelu(u); });
+}
+
+template <int C, class T>
+__global__ void __launch_bounds__(128)
+    norm_gelu_gradient_rows(int rows, const T* dy, const T* x, const T* stats, T* dx) {
+  const int row = warp_row();
+  if (row >= rows) return;
+  const std::size_t at = static_cast<std::size_t>(row) * C;
+  norm_row_gradient<C>(dy + at, x + at, stats + 2 * row, dx + at,
+                       [](float g, float u, int) { return g * gelu_derivative(u); });
+}
+
+/// Gradients of gamma (dy u) and beta (dy).
+template <class T>
+struct NormSums {
+  const T *dy, *x, *stats;
+  int columns;
+  __device__ void operator()(int row, int column, float* sum) const {
+    const std::size_t at = static_cast<std::size_t>(row) * columns + column;
+    const float g = to_float(dy[at]), u = (to_float(x[at]) - to_float(stats[2 * row])) * to_float(stats[2 * row + 1]);
+    sum[0] = fmaf(g, u, sum[0]);
+    sum[1] += g;
+  }
+};
+
+/// 32 channels of a group, 8 row lanes: mean, deviation, and the values anew. Sums in double, as on the CPU.
+template <int C, class T>
+__global__ void __launch_bounds__(256) standardise_group(int rows, double eps, T* x) {
+  static __shared__ double part[8][32];
+  const int lane = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const int c = static_cast<int>(blockIdx.x) * 32 + lane;
+  T* const from = x + static_cast<std::size_t>(blockIdx.y) * rows * C + c;
+  const auto total = [&](double sum) {
+    part[y][lane] = sum;
+    __syncthreads();
+    double all = 0;
+    for (int k = 0; k < 8; ++k) all += part[k][lane];
+    __syncthreads();
+    return all;
+  };
+  const auto each = [&](auto f) {
+    if (c < C)
+      for (int r = y; r < rows; r += 8) f(from[static_cast<std::size_t>(r) * C]);
+  };
+  double sum = 0, squares = 0;
+  each([&](const T& v) { sum += static_cast<double>(to_float(v)); });
+  const double mean = total(sum) / rows;
+  each([&](const T& v) {
+    const double u = static_cast<double>(to_float(v)) - mean;
+    squares += u * u;
+  });
+  const auto centre = static_cast<float>(mean), scale = static_cast<float>(1 / sqrt(total(squares) / rows + eps));
+  each([&](T& v) { put(v, (to_float(v) - centre) * scale); });
+}
+
+}  // namespace detail::gpu
+
+template <Precision P>
+struct kernel::Norm<BasicCuda<P>> {
+  using D = BasicCuda<P>;
+
+  template <int C, class T>
+  static void layer_norm(D& d, int rows, const T* x, const T* gamma, const T* beta, double eps, T* y, T* stats) {
+    d.launch("layer_norm", blocks(rows), 128, 0, &detail::gpu::layer_norm_rows<C, T>, rows, x, gamma, beta,
+             static_cast<float>(eps), y, stats);
+  }
+
+  template <int C, class T>
+  static void layer_norm_backward(D& d, int rows, const T* dy, const T* x, const T* gamma, const T* stats, T* dx,
+                                  T* dgamma, T* dbeta) {
+    // Sums first: dx may take the place of dy.
+    if (dgamma)
+      detail::gpu::column_sums<2, float>(d, "layer_norm_backward", rows, C, detail::gpu::NormSums<T>{dy, x, stats, C},
+                                         detail::gpu::AddChunks<2, float, T>{nullptr, 0, 0, {dgamma, dbeta}});
+    d.launch("layer_norm_backward", blocks(rows), 128, 0, &detail::gpu::layer_norm_gradient_rows<C, T>, rows, dy, x,
+             gamma, stats, dx);
+  }
+
+  template <int C, class T>
+  static void norm_gelu(D& d, int rows, const T* x, double eps, const T* residual, T* y, T* stats) {
+    d.launch("norm_gelu", blocks(rows), 128, 0, &detail::gpu::norm_gelu_rows<C, T>, rows, x, static_cast<float>(eps),
+             residual, y, stats);
+  }
+
+  template <int C, class T>
+  static void norm_gelu_backward(D& d, int rows, const T* dy, const T* x, const T* stats, T* dx) {
+    d.launch("norm_gelu_backward", blocks(rows), 128, 0, &detail::gpu::norm_gelu_gradient_rows<C, T>, rows, dy, x,
+             stats, dx);
+  }
+
+  template <int C, class T>
+  static void standardise_channels(D& d, int groups, int rows, double eps, T* x) {
+    d.launch("standardise_channels", dim3((C + 31) / 32, static_cast<unsigned>(groups)), dim3(32, 8), 0,
+             &detail::gpu::standardise_group<C, T>, rows, eps, x);
+  }
+
+ private:
+  static unsigned blocks(int rows) { return static_cast<unsigned>((rows + 3) / 4); }
+};
+
+}  // namespace data2vec::inline v0

@@ -1,0 +1,364 @@
+// SPDX-License-Identifier: MIT
+// One training step of a model on the GPU: the step of the CPU's trainer with all masks of the batch at once. Forward
+// and backward are captured as one graph; masks are drawn on the host while the step before runs; the report is read
+// back behind the step. After its first two steps a trainer allocates nothing and waits for nothing but reports.
+#pragma once
+
+#include <array>
+#include <cmath>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include <data2vec/core/buffer.hpp>
+#include <data2vec/core/error.hpp>
+#include <data2vec/device/cuda/all.cuh>
+#include <data2vec/device/cuda/graph.cuh>
+#include <data2vec/training/options.hpp>
+#include <data2vec/training/step_report.hpp>
+
+namespace data2vec::inline v0 {
+
+/// What keeps a branch from training on a GPU: operations that work on the host's memory between kernels.
+template <class Branch>
+struct DeviceReady {
+  static constexpr bool alibi = !Branch::M::config.use_alibi_encoder;
+  static constexpr bool positions = !Branch::Dec::config.add_positions_masked;
+  static constexpr bool sees_all = Branch::Dec::sees_all;
+  static constexpr bool padding = Branch::M::config.padding == Padding::none;
+};
+
+template <class Model, Precision P, int batch>
+class Trainer<Model, BasicCuda<P>, batch> {
+ public:
+  using T = float;
+  using ModelType = Model;
+  using Branch = typename Model::First;
+  using Parameters = typename Model::template Parameters<T>;
+  static constexpr std::size_t size = buffer_size<Parameters>;
+  static constexpr int sample_size = Branch::M::sample_size, masks = Branch::masks;
+  static constexpr int depth = 2;  ///< steps that may be submitted before the first report is fetched
+  static_assert(DeviceReady<Branch>::alibi,
+                "data2vec: on a GPU ModalityConfig::use_alibi_encoder is not supported yet");
+  static_assert(DeviceReady<Branch>::positions,
+                "data2vec: on a GPU DecoderConfig::add_positions_masked is not supported yet");
+  static_assert(DeviceReady<Branch>::sees_all, "data2vec: on a GPU the cross-attention decoder is not supported yet");
+  static_assert(DeviceReady<Branch>::padding, "data2vec: on a GPU ModalityConfig::padding is not supported yet");
+
+  /// Layer drop decides on the host which blocks run: then every step is launched anew.
+  static constexpr bool captured = Model::config.layerdrop == 0 && Branch::M::config.prenet_layerdrop == 0;
+
+  /// Bytes of device memory, without the scratch of single operations and the library's own.
+  static constexpr std::size_t device_bytes =
+      sizeof(T) * (5 * size + buffer_size<typename Branch::template Workspace<T, batch>> +
+                   (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} * sample_size) +
+      sizeof(int) * buffer_size<typename Branch::template Indices<batch>>;
+
+  explicit Trainer(const TrainerOptions& options, const CudaOptions& cuda = {}) : options_(options), device_(cuda) {
+    if (options.accumulation < 1)
+      throw OptionError("TrainerOptions::accumulation: expected 1 or more, found " +
+                        std::to_string(options.accumulation));
+    std::size_t free = 0, total = 0;
+    detail::gpu::check(cudaMemGetInfo(&free, &total), "trainer");
+    if (device_bytes > free)
+      throw DeviceError("trainer: a batch of " + std::to_string(batch) + " samples: expected " +
+                        detail::gpu::mebibytes(device_bytes) + " of device memory, found " +
+                        detail::gpu::mebibytes(free) + " free of " + detail::gpu::mebibytes(total));
+    weights_ = DeviceBuffer<T>(size, "weights");
+    teacher_ = DeviceBuffer<T>(size, "teacher");
+    gradient_ = DeviceBuffer<T>(size, "gradient");
+    m_ = DeviceBuffer<T>(size, "first moments");
+    v_ = DeviceBuffer<T>(size, "second moments");
+    workspace_ = DeviceBuffer<T>(buffer_size<Workspace>, "workspace");
+    samples_ = DeviceBuffer<T>(std::size_t{batch} * sample_size, "samples");
+    if (Branch::teacher_has_local) targets_ = DeviceBuffer<T>(std::size_t{batch} * sample_size, "targets");
+    indices_ = DeviceBuffer<int>(buffer_size<Indices>, "indices");
+    ids_ = DeviceBuffer<std::uint32_t>(batch, "ids");
+    update_ = DeviceBuffer<FusedUpdate>(1, "update");
+    results_ = DeviceBuffer<double>(results, "results");
+    // The step fills the teacher's index on the host, with the same numbers each time: it lies where both can reach it.
+    all_rows_ = PinnedBuffer<int>(buffer_size<Indices>, "indices");
+    std::vector<UpdatePiece> pieces = update_pieces();
+    pieces_ = DeviceBuffer<UpdatePiece>(pieces.size(), "pieces");
+    device_.copy("pieces", pieces_.data(), pieces.data(), pieces.size() * sizeof(UpdatePiece));
+    device_.synchronize("pieces");
+    for (Slot& slot : slots_) slot.allocate();
+    set_schedule(options.schedule);
+    restart();
+  }
+
+  /// Back to the initial weights and update 0; forgets what was submitted.
+  void restart() {
+    device_.synchronize("restart");
+    Buffer<T> initial(size);
+    Model::initialise(initial.data(), options_.seed);
+    std::int64_t none = 0;
+    Buffer<T> zeros(size);
+    write_state({initial.data(), initial.data(), zeros.data(), zeros.data(), &none});
+  }
+
+  /// Throws OptionError, naming the field, if the schedule cannot be run.
+  void set_schedule(const Schedule& schedule) {
+    validate(schedule);
+    options_.schedule = schedule;
+  }
+  void set_ema(const EmaConfig& ema) { options_.ema = ema; }
+
+  /// One update, or with options().accumulation = k one of its k micro-batches, as on the CPU; waits for its report.
+  StepReport step(const Batch<T>& samples) {
+    submit(samples);
+    StepReport report;
+    while (submitted_ > 0) report = fetch();
+    return report;
+  }
+
+  /// The same without waiting: the batch is copied. Throws OptionError if the batch does not fit or `depth` steps wait
+  /// for their reports to be fetched.
+  void submit(const Batch<T>& samples) {
+    check(samples);
+    Slot& slot = slots_[static_cast<std::size_t>(next_)];
+    const bool first = pending_ == 0, last = pending_ + 1 == options_.accumulation;
+    const std::int64_t update = updates_ + started_;
+    fill(slot, samples, update);
+    upload(slot, !samples.targets.empty());
+    if (first) {
+      device_.zero("gradient", gradient_.data(), size * sizeof(T));
+      device_.zero("results", results_.data(), results * sizeof(double));
+      device_.zero("results", device_.deferred_sums(), terms * sizeof(double));
+    }
+    run(static_cast<std::uint32_t>(update));
+    if (last) {
+      detail::gpu::squares_on_device(device_, size, static_cast<const T*>(gradient_.data()), false,
+                                     results_.data() + 4 * D);
+      kernel::Adam<Device>::fused(device_, static_cast<int>(pieces_.size()), pieces_.data(), update_.data(),
+                                  static_cast<const double*>(results_.data() + 4 * D),
+                                  static_cast<const T*>(gradient_.data()), m_.data(), v_.data(), weights_.data(),
+                                  teacher_.data());
+    }
+    device_.copy("report", slot.results.data(), results_.data(), results * sizeof(double));
+    device_.copy("report", slot.results.data() + results, device_.deferred_sums(), terms * sizeof(double));
+    slot.done.record(device_);
+    pending_ = last ? 0 : pending_ + 1;
+    slot.micro_batches = last ? options_.accumulation : pending_;
+    slot.last = last;
+    if (last) ++started_;
+    next_ = (next_ + 1) % depth;
+    ++submitted_;
+  }
+
+  /// Waits for the oldest submitted step. If its gradient was not finite, nothing has changed; if more steps had been
+  /// submitted behind it, its update is passed over, for they have the draws of the next one.
+  StepReport fetch() {
+    if (submitted_ == 0) throw OptionError("trainer: no step is submitted whose report could be fetched");
+    Slot& slot = slots_[static_cast<std::size_t>((next_ + depth - submitted_) % depth)];
+    slot.done.wait("step");
+    --submitted_;
+    StepReport report = summarise(slot);
+    if (slot.last) {
+      report.gradient_norm = std::sqrt(slot.results[4 * D]);
+      report.updated = is_finite(report.gradient_norm);
+      report.skipped = !report.updated;
+      --started_;
+      if (report.updated || submitted_ > 0) ++updates_;
+    }
+    return report;
+  }
+
+  /// Counts an update whose step was skipped, so that the next one has other samples and other draws.
+  void pass_over() { ++updates_; }
+
+  int pending() const { return pending_; }
+  void drop_pending() { pending_ = 0; }
+  std::int64_t updates() const { return updates_; }
+  const TrainerOptions& options() const { return options_; }
+  BasicCuda<P>& device() { return device_; }
+  std::size_t graph_nodes() const { return graph_.nodes(); }  ///< 0: no step has been captured
+
+  /// Copies everything that a checkpoint keeps to the host's buffers, after all that was submitted.
+  void read_state(const TrainingState& to) {
+    expect_whole();
+    const auto take = [&](T* target, const DeviceBuffer<T>& from) {
+      device_.copy("read_state", target, from.data(), size * sizeof(T));
+    };
+    take(to.weights, weights_), take(to.teacher, teacher_), take(to.m, m_), take(to.v, v_);
+    device_.synchronize("read_state");
+    *to.updates = updates_;
+  }
+  /// Takes the training elsewhere.
+  void write_state(const TrainingState& from) {
+    device_.synchronize("write_state");
+    const auto put = [&](DeviceBuffer<T>& to, const T* source) {
+      device_.copy("write_state", to.data(), source, size * sizeof(T));
+    };
+    put(weights_, from.weights), put(teacher_, from.teacher), put(m_, from.m), put(v_, from.v);
+    device_.synchronize("write_state");
+    updates_ = *from.updates;
+    pending_ = submitted_ = started_ = 0;
+  }
+
+ private:
+  using Device = BasicCuda<P>;
+  static constexpr int D = Branch::D;
+  using Workspace = typename Branch::template Workspace<T, batch>;
+  using Indices = typename Branch::template Indices<batch>;
+  static constexpr std::size_t results = 4 * D + 1;  // moments of channels, the gradient's squares
+  static constexpr std::size_t terms = 3;            // sums of losses, in the order of the step
+
+  /// What travels with one step; page-locked.
+  struct Slot {
+    PinnedBuffer<T> samples, targets;
+    PinnedBuffer<int> indices;
+    PinnedBuffer<std::uint32_t> ids;  // and the update
+    PinnedBuffer<FusedUpdate> update;
+    PinnedBuffer<double> results;  // and the sums of losses
+    StreamEvent done;
+    StepReport report;
+    int micro_batches = 1;
+    bool last = true;
+
+    void allocate() {
+      samples = PinnedBuffer<T>(std::size_t{batch} * sample_size);
+      if (Branch::teacher_has_local) targets = PinnedBuffer<T>(std::size_t{batch} * sample_size);
+      indices = PinnedBuffer<int>(buffer_size<Indices>);
+      ids = PinnedBuffer<std::uint32_t>(batch + 1);
+      update = PinnedBuffer<FusedUpdate>(1);
+      results = PinnedBuffer<double>(Trainer::results + terms);
+    }
+  };
+
+  void check(const Batch<T>& samples) const {
+    if (submitted_ == depth)
+      throw OptionError("trainer: expected at most " + std::to_string(depth) +
+                        " submitted steps whose reports were not fetched");
+    if (samples.ids.size() != static_cast<std::size_t>(batch))
+      throw OptionError("batch: expected " + std::to_string(batch) + " samples, found " +
+                        std::to_string(samples.ids.size()));
+    for (const auto part : {samples.samples, samples.targets.empty() ? samples.samples : samples.targets})
+      if (part.size() != std::size_t{batch} * sample_size)
+        throw OptionError("batch of " + std::to_string(batch) + " samples: expected " +
+                          std::to_string(std::size_t{batch} * sample_size) + " numbers, found " +
+                          std::to_string(part.size()));
+  }
+  void expect_whole() const {
+    if (pending_ != 0 || submitted_ != 0)
+      throw OptionError("trainer: expected whole updates whose reports were fetched, found " +
+                        std::to_string(submitted_) + " submitted steps and " + std::to_string(pending_) + " of " +
+                        std::to_string(options_.accumulation) + " micro-batches");
+  }
+
+  /// The host's part of a step.
+  void fill(Slot& slot, const Batch<T>& samples, std::int64_t update) {
+    std::memcpy(slot.samples.data(), samples.samples.data(), samples.samples.size_bytes());
+    if (Branch::teacher_has_local && !samples.targets.empty())
+      std::memcpy(slot.targets.data(), samples.targets.data(), samples.targets.size_bytes());
+    std::memcpy(slot.ids.data(), samples.ids.data(), samples.ids.size_bytes());
+    slot.ids[batch] = captured ? static_cast<std::uint32_t>(update) : 0;  // the clock: see run()
+    bind<Indices>(slot.indices.data())
+        .draw(Draws{options_.seed, static_cast<std::uint32_t>(update), samples.ids.data(), masks});
+    const OptimizerConfig& o = options_.optimizer;
+    const double lr = learning_rate(options_.schedule, update), decay = ema_decay(options_.ema, update + 1);
+    const AdamStep step = adam_step(o, lr, update + 1, 1, true);
+    slot.update[0] = {step.beta1, step.beta2, step.eps, step.step, step.decay, o.clip_norm, decay};
+    slot.report = {.update = update, .learning_rate = lr, .ema_decay = decay};
+  }
+
+  void upload(Slot& slot, bool has_targets) {
+    const std::size_t bytes = std::size_t{batch} * sample_size * sizeof(T);
+    device_.copy("samples", samples_.data(), slot.samples.data(), bytes);
+    if (Branch::teacher_has_local)
+      device_.copy("samples", targets_.data(), has_targets ? slot.targets.data() : samples_.data(), bytes);
+    device_.copy("ids", ids_.data(), slot.ids.data(), batch * sizeof(std::uint32_t));
+    device_.copy("clock", device_.clock(), slot.ids.data() + batch, sizeof(std::uint32_t));
+    device_.copy("indices", indices_.data(), slot.indices.data(), buffer_size<Indices> * sizeof(int));
+    device_.copy("update", update_.data(), slot.update.data(), sizeof(FusedUpdate));
+  }
+
+  /// Forward and backward. The first time as they are: algorithms are chosen, scratch grows. Then captured: kernels
+  /// read the update from the device's clock.
+  void run(std::uint32_t update) {
+    if constexpr (!captured) {
+      launch(update);
+    } else {
+      if (warm_ && !graph_) graph_.capture(device_, [&] { launch(0); });
+      if (graph_)
+        graph_.launch(device_);
+      else
+        launch(0);
+      warm_ = true;
+    }
+  }
+
+  void launch(std::uint32_t update) {
+    using Input = View<const T, batch, sample_size>;
+    const Pass<Device, true> pass{device_, {options_.seed, update, ids_.data(), masks}, options_.rates};
+    const double hidden = static_cast<double>(batch) * options_.accumulation * masks * Branch::R;
+    auto index = bind<Indices>(indices_.data());
+    index.teacher = bind<Indices>(all_rows_.data()).teacher;
+    const T* const targets = Branch::teacher_has_local ? targets_.data() : samples_.data();
+    device_.defer_sums();
+    Branch::step(pass, read(weights_), read(teacher_), Model::template weights<0>(bind<Parameters>(gradient_.data())),
+                 Input{samples_.data()}, Input{targets}, static_cast<const T*>(nullptr), options_.mask_noise_std,
+                 options_.loss, hidden, bind<Workspace>(workspace_.data()), index, results_.data());
+    device_.return_sums();
+  }
+
+  static auto read(const DeviceBuffer<T>& buffer) {
+    return Model::template weights<0>(bind<typename Model::template Parameters<const T>>(buffer.data()));
+  }
+
+  StepReport summarise(const Slot& slot) const {
+    const double* const sums = slot.results.data() + results;
+    const LossWeights& w = options_.loss;
+    LossSums loss;
+    int next = 0;
+    loss.regression = w.d2v_loss * Branch::loss_scale * sums[next++];
+    if constexpr (Branch::has_recon) loss.recon = w.recon_loss * Branch::loss_scale * sums[next++];
+    if constexpr (Branch::has_cls) loss.cls = w.cls_loss * Branch::loss_scale * sums[next++];
+    loss.sample_size = static_cast<double>(batch) * slot.micro_batches * masks * Branch::R;
+    StepReport report = slot.report;
+    const double n = loss.sample_size;
+    report.loss = loss.total() / n;
+    report.regression = loss.regression / n;
+    report.cls = loss.cls;
+    report.recon = loss.recon / n;
+    report.sample_size = n;
+    const double* const moments = slot.results.data();
+    report.pred_var = mean_deviation(moments, moments + D, D, n);
+    report.target_var = mean_deviation(moments + 2 * D, moments + 3 * D, D, n);
+    return report;
+  }
+
+  /// Every tensor in pieces for a block each.
+  std::vector<UpdatePiece> update_pieces() const {
+    constexpr std::size_t piece = 8192;
+    std::vector<UpdatePiece> pieces;
+    for (const TensorInfo& info : tensor_table<Parameters>) {
+      const bool decays = options_.optimizer.decay_scope == DecayScope::all || !info.exempt_from_decay();
+      for (std::size_t first = 0; first < info.size; first += piece)
+        pieces.push_back({info.offset + first, static_cast<int>(std::min(piece, info.size - first)),
+                          info.trained && Model::receives_gradient(info.name.view()), decays,
+                          Model::in_teacher(info.name.view()), !info.trained});
+    }
+    return pieces;
+  }
+
+  TrainerOptions options_;
+  Device device_;
+  DeviceBuffer<T> weights_, teacher_, gradient_, m_, v_, workspace_, samples_, targets_;
+  DeviceBuffer<int> indices_;
+  DeviceBuffer<std::uint32_t> ids_;
+  DeviceBuffer<FusedUpdate> update_;
+  DeviceBuffer<double> results_;
+  DeviceBuffer<UpdatePiece> pieces_;
+  PinnedBuffer<int> all_rows_;
+  std::array<Slot, depth> slots_;
+  CapturedWork graph_;
+  bool warm_ = false;
+  std::int64_t updates_ = 0;
+  int started_ = 0;    // updates that were submitted and are not in updates_
+  int pending_ = 0;    // micro-batches since the last update
+  int submitted_ = 0;  // steps whose reports were not fetched
+  int next_ = 0;       // slot
+};
+
+}  // namespace data2vec::inline v0

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+// Trainings on two devices, held against each other.
+#pragma once
+
+#include <doctest/doctest.h>
+
+#include <algorithm>
+#include <cmath>
+
+#include "tests/device/cuda/models.hpp"
+
+namespace models {
+
+/// Reports within a relative 1e-5: fp32 sums of a few thousand terms in another order. Weights: Adam divides by the
+/// root of a second moment that may itself be rounding, so single weights may differ by part of a learning rate; all
+/// others keep to 1e-6 a step.
+inline void compare(const Trace& expected, const Trace& found, int accumulation) {
+  REQUIRE(expected.reports.size() == found.reports.size());
+  for (std::size_t i = 0; i < expected.reports.size(); ++i) {
+    CAPTURE(i);
+    for (std::size_t k = 0; k < expected.reports[i].size(); ++k) {
+      CAPTURE(k);
+      const double size = std::max(1e-3, std::abs(expected.reports[i][k]));
+      CHECK(std::abs(expected.reports[i][k] - found.reports[i][k]) < 1e-5 * size);
+    }
+    if ((i + 1) % static_cast<std::size_t>(accumulation) != 0) continue;
+    std::size_t apart = 0;
+    double most = 0;
+    for (std::size_t k = 0; k < expected.weights[i].size(); ++k) {
+      const double difference = std::abs(static_cast<double>(expected.weights[i][k] - found.weights[i][k]));
+      apart += !(difference < 1e-6 * static_cast<double>(i + 1));
+      most = std::max(most, difference);
+    }
+    CHECK(apart <= expected.weights[i].size() / 1000);
+    CHECK(most < 2e-3 * static_cast<double>(i + 1));
+  }
+}
+
+}  // namespace models

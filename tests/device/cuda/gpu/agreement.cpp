@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+// A real device against the CPU: every operation, and training. Says so where there is no device.
+#include <doctest/doctest.h>
+
+#include <data2vec/device/cpu/all.hpp>
+
+#include "tests/device/cuda/cases_arrays.hpp"
+#include "tests/device/cuda/cases_layers.hpp"
+#include "tests/device/cuda/compare.hpp"
+#include "tests/device/cuda/compare_traces.hpp"
+#include "tests/device/cuda/gpu/groups.hpp"
+
+using data2vec::Cpu;
+
+namespace {
+
+bool no_device() {
+  const std::string reason = cases::missing_device();
+  if (!reason.empty()) MESSAGE("skipped: no CUDA device: ", reason);
+  return !reason.empty();
+}
+
+template <class F>
+cases::Results on_cpu(F&& make) {
+  cases::HostSide<Cpu> cpu;
+  return make(cpu);
+}
+
+}  // namespace
+
+TEST_CASE("kernels on arrays agree with the CPU") {
+  if (no_device()) return;
+  cases::compare(on_cpu([](auto& side) { return cases::arrays(side); }), cases::arrays_on_device());
+}
+TEST_CASE("matrix products and norms agree with the CPU") {
+  if (no_device()) return;
+  cases::compare(on_cpu([](auto& side) { return cases::matrices(side); }), cases::matrices_on_device());
+}
+TEST_CASE("attention agrees with the CPU") {
+  if (no_device()) return;
+  cases::compare(on_cpu([](auto& side) { return cases::sequences(side); }), cases::sequences_on_device());
+}
+TEST_CASE("convolutions agree with the CPU") {
+  if (no_device()) return;
+  cases::compare(on_cpu([](auto& side) { return cases::grids(side); }), cases::grids_on_device());
+}
+TEST_CASE("training agrees with the CPU") {
+  if (no_device()) return;
+  for (const char* model : {"plain", "noisy", "skipping"})
+    models::compare(models::train_on_cpu(model, 4, 1), cases::train_on_device(model, 4, 1), 1);
+}

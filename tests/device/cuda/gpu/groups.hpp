@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: MIT
+// The groups of cases on a real device, each compiled by nvcc in a file of its own.
+#pragma once
+
+#include <string>
+
+#include "tests/device/cuda/cases.hpp"
+#include "tests/device/cuda/models.hpp"
+
+namespace cases {
+
+std::string missing_device();  ///< why there is none, or empty
+Results arrays_on_device();
+Results matrices_on_device();
+Results sequences_on_device();
+Results grids_on_device();
+models::Trace train_on_device(const std::string& model, int steps, int accumulation);
+
+}  // namespace cases

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: MIT
+// Trainings on a real device; and the trainer of ViT-B with a batch of 64.
+#include <data2vec/cuda.cuh>
+#include <data2vec/model/presets.hpp>
+
+#include "tests/device/cuda/gpu/groups.hpp"
+#include "tests/device/cuda/trace.hpp"
+
+namespace cases {
+
+models::Trace train_on_device(const std::string& model, int steps, int accumulation) {
+  if (model == "plain") return models::trace<models::Plain>(steps, accumulation);
+  if (model == "noisy") return models::trace<models::Noisy>(steps, accumulation);
+  return models::trace<models::Skipping>(steps, accumulation);
+}
+
+using namespace data2vec;
+using VitBImages = Vision<vision_base_images>;
+struct VitB : Data2Vec2<vision_base, Branch<VitBImages, InverseBlockMask<VitBImages::grid, vision_base_masks>,
+                                            Conv2dDecoder<vision_base_decoder>>> {};
+StepReport vit_b_step(const Batch<float>& batch) {
+  Trainer<VitB, BasicCuda<Precision::tf32>, 64> trainer{TrainerOptions{}};
+  return trainer.step(batch);
+}
+
+}  // namespace cases

@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+// Tiny models for tests of the device's trainer, from the parts that nvcc compiles; and what a training of one leaves.
+#pragma once
+
+#include <cmath>
+#include <cstdint>
+#include <string>
+#include <vector>
+
+#include <data2vec/decoder/conv2d.hpp>
+#include <data2vec/masking/block.hpp>
+#include <data2vec/modality/vision.hpp>
+#include <data2vec/objective/data2vec2.hpp>
+#include <data2vec/training/options.hpp>
+
+namespace models {
+
+using namespace data2vec;
+
+inline constexpr Config plain_config{.embed_dim = 16,
+                                     .depth = 2,
+                                     .num_heads = 2,
+                                     .average_top_k_layers = 2,
+                                     .instance_norm_target_layer = true,
+                                     .layer_norm_targets = true,
+                                     .clone_batch = 2,
+                                     .cls_loss = 0.01};
+/// Dropout of every kind, as far as one graph can hold it: without layer drop.
+inline constexpr Config noisy_config = [] {
+  Config c = plain_config;
+  c.encoder_dropout = c.post_mlp_drop = c.attention_dropout = c.activation_dropout = c.dropout_input = 0.1;
+  c.start_drop_path_rate = 0.1;
+  c.end_drop_path_rate = 0.3;
+  return c;
+}();
+inline constexpr Config skipping_config = [] {
+  Config c = noisy_config;
+  c.layerdrop = 0.5;
+  return c;
+}();
+inline constexpr ModalityConfig modality{
+    .prenet_depth = 1, .num_extra_tokens = 1, .init_extra_token_zero = false, .ema_local_encoder = true};
+inline constexpr VisionConfig images{.input_size = 8, .patch_size = 2, .in_chans = 1, .modality = modality};
+inline constexpr MaskConfig masks{.mask_prob = 0.6, .mask_prob_adjust = 0.1, .mask_length = 2};
+inline constexpr DecoderConfig decoder{
+    .decoder_dim = 16, .decoder_groups = 4, .decoder_kernel = 3, .decoder_layers = 2, .input_dropout = 0.1};
+using Inverse = InverseBlockMask<Grid{4, 4}, masks>;
+
+struct Plain : Data2Vec2<plain_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
+struct Noisy : Data2Vec2<noisy_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
+struct Skipping : Data2Vec2<skipping_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
+
+inline constexpr int batch = 2, sample = 64;
+
+/// What a step reports and what it leaves, by name.
+struct Trace {
+  std::vector<std::vector<double>> reports;  // per step: loss, regression, cls, sample size, deviations, norm, lr, ema
+  std::vector<std::vector<float>> weights;   // after each step
+  std::vector<float> m, v, teacher;
+};
+
+template <class Report>
+std::vector<double> numbers_of(const Report& r) {
+  return {r.loss,
+          r.regression,
+          r.cls,
+          r.sample_size,
+          r.target_var,
+          r.pred_var,
+          r.gradient_norm,
+          r.learning_rate,
+          r.ema_decay,
+          static_cast<double>(r.update),
+          r.updated ? 1.0 : 0.0};
+}
+
+template <class Model>
+TrainerOptions options_of(int accumulation) {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = CosineSchedule{.lr = 2e-3, .warmup_updates = 2, .max_update = 20};
+  options.ema = {.ema_decay = 0.9, .ema_end_decay = 0.99, .ema_anneal_end_step = 10};
+  options.threads = 1;
+  options.accumulation = accumulation;
+  return options;
+}
+
+/// Waves in directions that follow from the ids.
+inline void fill(int step, std::vector<float>& samples, std::vector<std::uint32_t>& ids) {
+  samples.resize(batch * sample);
+  ids.resize(batch);
+  for (int b = 0; b < batch; ++b) {
+    const auto n = static_cast<std::size_t>(b);
+    ids[n] = static_cast<std::uint32_t>(7 * step + b);
+    for (int i = 0; i < sample; ++i)
+      samples[n * sample + static_cast<std::size_t>(i)] =
+          static_cast<float>(std::sin(0.3 * ids[n] + 0.9 * (i % 8) + 0.1 * ids[n] * (i / 8)));
+  }
+}
+
+/// `steps` steps of "plain", "noisy" or "skipping" on the CPU.
+Trace train_on_cpu(const std::string& model, int steps, int accumulation);
+
+}  // namespace models
