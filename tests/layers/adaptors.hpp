@@ -36,7 +36,9 @@ inline constexpr DropoutRates some_rates{.encoder_dropout = 0.2,
                                          .prenet_layerdrop = 0.3,
                                          .prenet_start_drop_path_rate = 0.3,
                                          .prenet_end_drop_path_rate = 0.1,
-                                         .decoder_input_dropout = 0.2};
+                                         .decoder_input_dropout = 0.2,
+                                         .shared_decoder_input_dropout = 0.3,
+                                         .embedding_dropout = 0.25};
 
 template <bool training>
 Pass<Cpu, training> fixed_pass(Cpu& d, int masks = 1, const DropoutRates& rates = some_rates) {
@@ -175,9 +177,10 @@ struct FeedForwardLayer {
   template <class T>
   struct Tape {
     typename Layer::template Tape<T, N, S> mlp;
-    View<T, N, S, hidden_dim> dhidden;
+    View<T, N, S, hidden_dim> hidden, dhidden;
     static constexpr void visit(auto&& f, auto&... t) {
       f("mlp", t.mlp...);
+      f("hidden", t.hidden...);
       f("dhidden", t.dhidden...);
     }
   };
@@ -185,13 +188,13 @@ struct FeedForwardLayer {
   static void forward(Cpu& d, const Parameters<const double>& p, const double* x, double* y,
                       const Tape<double>& tape) {
     Layer::forward(fixed_pass<training>(d), p, 1, View<const double, N, S, dim>{x}, View<double, N, S, dim>{y},
-                   tape.mlp);
+                   tape.mlp, tape.hidden);
   }
   static void backward(Cpu& d, const Parameters<const double>& p, const double* x, double* dy, double* dx,
                        const Parameters<double>& gradient, const Tape<double>& tape) {
     Layer::template backward<Grad::overwrite>(fixed_pass<training>(d), p, 1, View<const double, N, S, dim>{x},
                                               View<double, N, S, dim>{dy}, View<double, N, S, dim>{dx}, gradient,
-                                              tape.mlp, tape.dhidden);
+                                              tape.mlp, tape.hidden, tape.dhidden);
   }
 };
 

@@ -25,7 +25,7 @@ TEST_CASE("feed-forward: fc2(gelu(fc1(x))) with the exact GELU") {
   using Mlp = FeedForward<1, 1>;
   const Mlp::Parameters<const double> p{{{one}, {half}}, {{two}, {one}}};
   Mlp::forward(fixed_pass<false>(d), p, 0, View<const double, 1, 1, 1>{x}, View<double, 1, 1, 1>{y},
-               Mlp::Tape<double, 1, 1>{{before}, {hidden}});
+               Mlp::Tape<double, 1, 1>{{before}}, View<double, 1, 1, 1>{hidden});
   const double u = 0.7 + 0.5, expected = 2 * (0.5 * u * (1 + std::erf(u / std::sqrt(2.0)))) + 1;
   CHECK(std::fabs(y[0] - expected) <= 8 * std::numeric_limits<double>::epsilon() * std::fabs(expected));
 }

@@ -100,8 +100,8 @@ TEST_CASE("encoder: inference gives the training path's bits, and a row does not
   const Pass<Cpu, false> pass{d};
   for (int n = 0; n < 2; ++n) {
     std::vector<int> rows(5);
-    const Enc::Index<1, 4> index{{L::index().keep[n].data}, {rows.data()}};
-    Enc::index_rows(1, index);
+    const Enc::Index<1, 4> index{{L::index().keep[n].data}, {rows.data()}, {}, {}};
+    Enc::Rows::index_rows(1, index);
     const auto out = Enc::forward(pass, pass, p.front, p.blocks, p.norm, View<const double, 1, 9, 4>{x.data()}, index,
                                   bind<Memory>(memory.data()), [](auto&&...) {});
     CHECK(std::equal(out.encoder.data, out.encoder.data + 5 * 4, y.begin() + n * 5 * 4));

@@ -59,10 +59,10 @@ struct EncoderLayer {
   static auto index() {
     static std::array<int, static_cast<std::size_t>(N * V)> keep;
     static std::array<int, static_cast<std::size_t>(N * (E + V))> rows;
-    const typename Enc::template Index<N, V> i{{keep.data()}, {rows.data()}};
+    const typename Enc::template Index<N, V> i{{keep.data()}, {rows.data()}, {}, {}};
     for (int n = 0; n < N; ++n)
       for (int v = 0; v < V; ++v) i.keep[n][v] = (n + 2 * v) % T_;
-    Enc::index_rows(masks, i);
+    Enc::Rows::index_rows(masks, i);
     return i;
   }
   static void forward(Cpu& d, const Parameters<const double>& p, const double* x, double* y,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The published vision models, field by field against the table of published settings, and their tensors against the
+// The published models, field by field against the table of published settings, and their tensors against the
 // reference's state dicts.
 #include <doctest/doctest.h>
 
@@ -186,7 +186,119 @@ TEST_CASE("names and shapes of tensors of the published vision models") {
   CHECK(shape(tensor<VisionHuge14>("blocks.31.norm2.bias")) == Shape{1280});
 }
 
-TEST_CASE("all tensors of the published vision models against the reference's state dicts") {
+TEST_CASE("the published speech models") {
+  // Written out in full, so that a new default cannot change a preset unseen.
+  Config expected{.embed_dim = 768, .depth = 12, .num_heads = 12, .mlp_ratio = 4, .norm_eps = 1e-5, .norm_affine = true,
+                  .layer_norm_first = false, .pre_norm_mlp_residual = false, .encoder_dropout = 0.1,
+                  .post_mlp_drop = 0.1, .attention_dropout = 0.1, .activation_dropout = 0, .dropout_input = 0,
+                  .layerdrop = 0.05, .start_drop_path_rate = 0, .end_drop_path_rate = 0, .average_top_k_layers = 8,
+                  .end_of_block_targets = false, .batch_norm_target_layer = false, .instance_norm_target_layer = true,
+                  .layer_norm_target_layer = false, .layer_norm_targets = false, .instance_norm_targets = false,
+                  .ema_encoder_only = false, .clone_batch = 8, .loss_beta = 0, .loss_scale = 0, .d2v_loss = 1,
+                  .cls_loss = 0, .recon_loss = 0, .mae_init = false};
+  CHECK(SpeechBase::config == expected);
+  expected.embed_dim = 1024, expected.depth = 16, expected.num_heads = 16, expected.average_top_k_layers = 16;
+  expected.layerdrop = 0, expected.clone_batch = 12;
+  CHECK(SpeechLarge::config == expected);
+  SpeechConfig speech{.input_size = 320'000,
+                      .feature_encoder_spec = {{512, 10, 5}, {512, 3, 2}, {512, 3, 2}, {512, 3, 2}, {512, 3, 2},
+                                               {512, 2, 2}, {512, 2, 2}},
+                      .extractor_mode = ExtractorMode::layer_norm, .conv_pos_width = 95, .conv_pos_groups = 16,
+                      .conv_pos_depth = 5, .conv_pos_pre_ln = false,
+                      .modality = {.prenet_depth = 0, .prenet_layerdrop = 0.05, .prenet_dropout = 0.1,
+                                   .num_extra_tokens = 0, .mask_noise_std = 0.01, .ema_local_encoder = false,
+                                   .local_grad_mult = 1, .use_alibi_encoder = true, .alibi_scale = 1,
+                                   .learned_alibi = false, .learned_alibi_scale = true,
+                                   .learned_alibi_scale_per_head = true, .learned_alibi_scale_per_layer = false,
+                                   .alibi_dims = 1, .padding = Padding::none}};
+  CHECK(SpeechBase::First::M::speech == speech);
+  speech.modality.prenet_depth = 8, speech.modality.prenet_layerdrop = 0;
+  CHECK(SpeechLarge::First::M::speech == speech);
+  DecoderConfig decoder{.decoder_dim = 384, .decoder_groups = 16, .decoder_kernel = 7, .decoder_layers = 4,
+                        .input_dropout = 0.1, .add_positions_masked = false, .add_positions_all = false,
+                        .decoder_residual = true, .projection_layers = 1, .projection_ratio = 2};
+  CHECK(SpeechBase::First::Dec::config == decoder);
+  decoder.decoder_dim = 768;
+  CHECK(SpeechLarge::First::Dec::config == decoder);
+  CHECK(SpeechBase::First::T_ == 999);
+  CHECK(SpeechBase::First::R == 499);
+  CHECK(SpeechLarge::First::R == 549);
+  using Masks = BlockMask1d<499, speech_base_masks>;
+  CHECK(Masks::masked == 249);  // 10 seconds
+  CHECK(SpeechBase::First::Masking::seeds == static_cast<int>(999 * ((0.5 + 0.05) / 5)));
+  const auto check = [](const TrainerOptions& options, double lr, std::int64_t warmup, std::int64_t max_update,
+                        double clip_norm, const EmaConfig& ema, double layerdrop) {
+    const auto* cosine = std::get_if<CosineSchedule>(&options.schedule);
+    REQUIRE(cosine);
+    CHECK(cosine->lr == lr);
+    CHECK(cosine->warmup_updates == warmup);
+    CHECK(cosine->max_update == max_update);
+    CHECK(options.optimizer.adam_betas == std::array{0.9, 0.98});
+    CHECK(options.optimizer.adam_eps == 1e-6);
+    CHECK(options.optimizer.weight_decay == 0.01);
+    CHECK(options.optimizer.clip_norm == clip_norm);
+    CHECK(options.optimizer.decay_scope == DecayScope::all);
+    CHECK(options.ema == ema);
+    CHECK(options.rates.encoder_dropout == 0.1);
+    CHECK(options.rates.layerdrop == layerdrop);
+    CHECK(options.rates.prenet_dropout == 0.1);
+    CHECK(options.rates.decoder_input_dropout == 0.1);
+  };
+  check(speech_base_recipe(), 7.5e-4, 8'000, 400'000, 0, {0.999, 0.99999, 75'000}, 0.05);
+  check(speech_large_recipe(), 4e-4, 10'000, 600'000, 1, {0.9997, 1, 300'000}, 0);
+}
+
+TEST_CASE("the published text models") {
+  // Written out in full, so that a new default cannot change a preset unseen.
+  Config expected{.embed_dim = 768, .depth = 12, .num_heads = 12, .mlp_ratio = 4, .norm_eps = 1e-5, .norm_affine = true,
+                  .layer_norm_first = false, .pre_norm_mlp_residual = false, .encoder_dropout = 0.1,
+                  .post_mlp_drop = 0.1, .attention_dropout = 0.1, .activation_dropout = 0, .dropout_input = 0,
+                  .layerdrop = 0, .start_drop_path_rate = 0, .end_drop_path_rate = 0, .average_top_k_layers = 12,
+                  .end_of_block_targets = false, .batch_norm_target_layer = false, .instance_norm_target_layer = true,
+                  .layer_norm_target_layer = false, .layer_norm_targets = false, .instance_norm_targets = false,
+                  .ema_encoder_only = true, .clone_batch = 8, .loss_beta = 0, .loss_scale = 1, .d2v_loss = 1,
+                  .cls_loss = 0, .recon_loss = 0, .mae_init = false};
+  CHECK(TextBase::config == expected);
+  expected.embed_dim = 1024, expected.depth = 24, expected.num_heads = 16, expected.average_top_k_layers = 24;
+  expected.instance_norm_target_layer = false, expected.layer_norm_target_layer = true;
+  expected.instance_norm_targets = true;
+  CHECK(TextLarge::config == expected);
+  expected.loss_beta = 4;
+  CHECK(TextLarge1M::config == expected);
+  const TextConfig text{.vocab_size = 50'265, .tokens = 512, .pad = 1, .max_source_positions = 512, .learned_pos = true,
+                        .no_scale_embedding = true, .layernorm_embedding = true, .dropout = 0.1,
+                        .modality = {.mask_noise_std = 0.01, .padding = Padding::reference}};
+  const DecoderConfig decoder{.decoder_dim = 768, .decoder_groups = 1, .decoder_kernel = 9, .decoder_layers = 5,
+                              .input_dropout = 0.1, .add_positions_masked = false, .add_positions_all = false,
+                              .decoder_residual = false, .projection_layers = 2, .projection_ratio = 2};
+  CHECK(TextBase::First::M::text == text);
+  CHECK(TextLarge::First::M::text == text);
+  CHECK(TextBase::First::Dec::config == decoder);
+  CHECK(TextLarge1M::First::Dec::config == decoder);
+  CHECK(TextBase::First::R == 246);
+  CHECK(TextLarge::First::R == 256);
+  CHECK(TextBase::First::loss_scale == 1);
+  const auto check = [](const TrainerOptions& options, double lr, std::int64_t max_update) {
+    const auto* cosine = std::get_if<CosineSchedule>(&options.schedule);
+    REQUIRE(cosine);
+    CHECK(cosine->lr == lr);
+    CHECK(cosine->warmup_updates == 4'000);
+    CHECK(cosine->max_update == max_update);
+    CHECK(options.optimizer.adam_betas == std::array{0.9, 0.98});
+    CHECK(options.optimizer.adam_eps == 1e-6);
+    CHECK(options.optimizer.weight_decay == 0.01);
+    CHECK(options.optimizer.clip_norm == 1);
+    CHECK(options.ema == EmaConfig{0.9999, 0.99999, 100'000});
+    CHECK(options.rates.embedding_dropout == 0.1);
+    CHECK(options.rates.decoder_input_dropout == 0.1);
+  };
+  check(text_base_recipe(), 2e-4, 1'000'000);
+  check(text_large_recipe(), 1e-4, 600'000);
+  check(text_large_1m_recipe(), 1e-4, 1'000'000);
+  CHECK(tensor<TextBase>("modality_encoders.TEXT.decoder.proj.0.weight").init.kind == Distribution::normal);
+}
+
+TEST_CASE("all tensors of the published models against the reference's state dicts") {
   const char* const name = "model/presets, state dicts";
 #if __has_include(<nlohmann/json.hpp>)
   const char* const given = std::getenv("D2V_SHARED");
@@ -202,6 +314,10 @@ TEST_CASE("all tensors of the published vision models against the reference's st
   check_state_dict<VisionBase>(json.at("base_images_only_task"));
   check_state_dict<VisionLarge>(json.at("large_images_only_task"));
   check_state_dict<VisionHuge14>(json.at("huge_images14_only_task"));
+  check_state_dict<SpeechBase>(json.at("base_audio_only_task"));
+  check_state_dict<SpeechLarge>(json.at("large_audio_only_task"));
+  check_state_dict<TextBase>(json.at("base_text_only_task"));
+  check_state_dict<TextLarge>(json.at("large_text_only_task"));
 #else
   std::printf("SKIPPED: %s: built without nlohmann/json\n", name);
 #endif

@@ -30,6 +30,8 @@ template <>
 struct Linear<counting::Device> {
   template <int In_, int Out_, class T>
   static void forward(counting::Device& d, int rows, auto...) { d.flops += 2.0 * rows * In_ * Out_; }
+  template <int In_, int Out_, class T>
+  static void forward_gelu(counting::Device& d, int rows, auto...) { d.flops += 2.0 * rows * In_ * Out_; }
   template <int In_, int Out_, Grad G, class T>
   static void input_gradient(counting::Device& d, int rows, auto...) { d.flops += 2.0 * rows * In_ * Out_; }
   template <int In_, int Out_, class T>
@@ -53,7 +55,7 @@ template <>
 struct GroupedConv<counting::Device> {
   template <ConvShape S, class T>
   static void forward(counting::Device& d, int rows, auto...) { d.flops += flops<S>(rows); }
-  template <ConvShape S, class T>
+  template <ConvShape S, Grad G, class T>
   static void input_gradient(counting::Device& d, int rows, auto...) { d.flops += flops<S>(rows); }
   template <ConvShape S, class T>
   static void weight_gradient(counting::Device& d, int rows, auto...) { d.flops += flops<S>(rows); }
@@ -73,6 +75,10 @@ struct Norm<counting::Device> {
   static void layer_norm(auto&&...) {}
   template <int C, class T>
   static void layer_norm_backward(auto&&...) {}
+  template <int C, class T>
+  static void norm_gelu(auto&&...) {}
+  template <int C, class T>
+  static void norm_gelu_backward(auto&&...) {}
   template <int C, class T>
   static void standardise_channels(auto&&...) {}
 };

@@ -63,7 +63,7 @@ double counted_flops() {
   counting::Device device;
   const Pass<counting::Device, true> pass{device, {1, 0, ids.data(), Br::masks}, {}};
   const auto index = bind<Indices>(indices.data());
-  Br::template draw_masks<B>(pass.draws, index);
+  index.draw(pass.draws);
   const auto weights = Model::template weights<0>(bind<typename Model::template Parameters<const float>>(
       static_cast<const float*>(parameters.get())));
   const View<const float, B, Br::M::sample_size> input{samples.get()};

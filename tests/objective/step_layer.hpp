@@ -6,12 +6,15 @@
 #include <algorithm>
 #include <functional>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include <data2vec/decoder/conv1d.hpp>
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/decoder/cross_attention.hpp>
 #include <data2vec/decoder/linear.hpp>
 #include <data2vec/masking/random.hpp>
+#include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/branch.hpp>
 
@@ -39,19 +42,21 @@ struct StepLayer {
     typename Step::Enc::template Shared<T> blocks;
     typename Step::Enc::template FinalNorm<T> norm;
     typename Step::template Recon<T> recon_proj;
+    typename Step::template SharedDecoder<T> shared_decoder;
     static constexpr void visit(auto&& f, auto&... p) {
       f("branch", p.branch...);
       f("blocks", p.blocks...);
       f("norm", p.norm...);
       f("recon_proj", p.recon_proj...);
+      f("shared_decoder", p.shared_decoder...);
     }
-    typename Step::template Weights<T> all() const { return {branch, blocks, norm, recon_proj}; }
+    typename Step::template Weights<T> all() const { return {branch, blocks, norm, recon_proj, shared_decoder}; }
   };
   template <class T>
   struct Tape {
     typename Step::template Workspace<T, B> workspace;
     Parameters<T> gradient;
-    View<T, 4 * Step::D> moments;
+    View<T, Step::moment_rows * Step::D> moments;
     static constexpr void visit(auto&& f, auto&... t) {
       f("workspace", t.workspace...);
       f("gradient", t.gradient...);
@@ -62,8 +67,9 @@ struct StepLayer {
   static auto indices() {
     static std::vector<int> memory(buffer_size<typename Step::template Indices<B>>);
     const auto index = bind<typename Step::template Indices<B>>(memory.data());
-    Step::template draw_masks<B>({.seed = 7, .update = 3, .sample_ids = sample_ids.data(), .masks = Step::masks},
-                                 index);
+    const int lengths[B] = {size, size - 2};
+    index.set_lengths(Step::padded ? lengths : nullptr);
+    index.draw({.seed = 7, .update = 3, .sample_ids = sample_ids.data(), .masks = Step::masks});
     return index;
   }
   static std::vector<double>& teacher() {
@@ -79,12 +85,27 @@ struct StepLayer {
   static LossSums step(Cpu& d, const Parameters<const double>& p, const double* x, const Tape<double>& tape,
                        const Observer& observe) {
     device::fill(d, tape.moments.size, 0, tape.moments.data);
-    const View<const double, B, size> samples{x};
+    const auto samples = samples_of(x);
     const double* const teacher_weights = teacher().data();
     return Step::step(fixed_pass<true>(d, Step::masks), p.all(), bind<Parameters<const double>>(teacher_weights).all(),
                       tape.gradient.all(), samples, samples, static_cast<const double*>(nullptr), 1.0, weights,
                       sample_size, tape.workspace, indices(), tape.moments.data, observe);
   }
+  /// The samples: x or, of texts, ids that are always the same, padding behind those of a shorter one.
+  static auto samples_of([[maybe_unused]] const double* x) {
+    if constexpr (std::is_same_v<SampleOf<typename Step::M, double>, double>) {
+      return View<const double, B, size>{x};
+    } else {
+      static const std::vector<std::int32_t> ids = [] {
+        std::vector<std::int32_t> all(input_size);
+        for (int i = 0; i < input_size; ++i) all[static_cast<std::size_t>(i)] = (5 * i + 3) % (Step::M::vocab_size - 2) + 2;
+        for (int i = 1; Step::padded && i < 3; ++i) all[static_cast<std::size_t>(input_size - i)] = Step::M::text.pad;
+        return all;
+      }();
+      return View<const std::int32_t, B, size>{ids.data()};
+    }
+  }
+
   /// With the targets of the first call: they are constants, even where the student's own front end computes them.
   static double loss(Cpu& d, const Parameters<const double>& p, const double* x, const Tape<double>& tape) {
     static std::vector<double> targets;
@@ -94,7 +115,7 @@ struct StepLayer {
       if (targets.empty()) targets.assign(v, v + n);
       std::copy(targets.begin(), targets.end(), const_cast<double*>(v));
     });
-    return (sums.regression + sums.recon) / sample_size + sums.cls;
+    return (sums.regression + sums.shared + sums.recon) / sample_size + sums.cls;
   }
   static constexpr double start = 0.5;  // the step must add to what is there
   static void fill_gradient(Cpu& d, const Tape<double>& tape) {
@@ -147,5 +168,25 @@ inline constexpr Config bare{.embed_dim = 4, .depth = 1, .num_heads = 2, .mlp_ra
                              .clone_batch = 1};
 using Bare = Branch<Vision<images({})>, RandomMask<9, hide_six>,
                     CrossAttentionDecoder<DecoderConfig{.decoder_dim = 8, .decoder_layers = 1, .input_dropout = 0}>>;
+
+// Texts with and without learned positions; the first with two decoders, dropouts and shorter samples.
+inline constexpr DecoderConfig conv1d{.decoder_dim = 6, .decoder_groups = 2, .decoder_kernel = 3, .decoder_layers = 2,
+                                      .input_dropout = 0.5, .decoder_residual = false, .projection_layers = 3,
+                                      .projection_ratio = 1.5};
+inline constexpr DecoderConfig common{.decoder_dim = 4, .decoder_groups = 2, .decoder_kernel = 4, .decoder_layers = 2,
+                                      .input_dropout = 0.5};
+inline constexpr Config two_decoders{.embed_dim = 4, .depth = 2, .num_heads = 2, .mlp_ratio = 1.5,
+                                     .average_top_k_layers = 2, .instance_norm_target_layer = true,
+                                     .ema_encoder_only = true, .clone_batch = 2, .loss_scale = 1, .cls_loss = 0.5};
+template <Padding padding>
+using TwoDecoders =
+    Branch<Text<TextConfig{.vocab_size = 11, .tokens = 9, .max_source_positions = 9, .no_scale_embedding = false,
+                           .dropout = 0.5, .modality = {.num_extra_tokens = 1, .padding = padding}}>,
+           RandomMask<9, hide_six>, Conv1dDecoder<conv1d>, Conv1dDecoder<common, LinearInit::xavier>>;
+inline constexpr Config sinusoids{.embed_dim = 4, .depth = 1, .num_heads = 2, .mlp_ratio = 1,
+                                  .average_top_k_layers = 1, .ema_encoder_only = true, .clone_batch = 1};
+using Sinusoids = Branch<Text<TextConfig{.vocab_size = 11, .tokens = 9, .learned_pos = false,
+                                         .layernorm_embedding = false, .dropout = 0, .modality = {.prenet_depth = 1}}>,
+                         RandomMask<9, hide_six>, Conv1dDecoder<conv1d>>;
 
 }  // namespace data2vec::testing

@@ -41,7 +41,7 @@ void check_workspace() {
   Cpu device;
   const Pass<Cpu, true> pass{device, {1, 0, ids.data(), Br::masks}, {}};
   const auto index = bind<Indices>(indices.data());
-  Br::template draw_masks<B>(pass.draws, index);
+  index.draw(pass.draws);
   const auto student = Model::template weights<0>(
       bind<typename Model::template Parameters<const float>>(static_cast<const float*>(weights.data())));
   const View<const float, B, Br::M::sample_size> input{samples.data()};

@@ -29,21 +29,29 @@ bool some_value(const Json& json, const char* key) {
 }
 
 /// The shapes that are part of a case's type. Throws FileError or UnsupportedOption.
-CaseShapes shapes_of(const SafetensorsFile& tensors, bool masks) {
-  const auto extent = [&](const char* name, std::size_t rank, std::size_t axis) {
+CaseShapes shapes_of(const SafetensorsFile& tensors, bool masks, const std::string& prefix = "") {
+  const auto extent = [&](const char* key, std::size_t rank, std::size_t axis) {
+    const std::string name = prefix + key;
     const Tensor& tensor = tensors.at(name);
     if (tensor.shape.size() != rank || tensor.shape[axis] > 1'000'000)
-      throw UnsupportedOption(std::string(name) + ": expected rank " + std::to_string(rank) +
+      throw UnsupportedOption(name + ": expected rank " + std::to_string(rank) +
                               " and extents up to 1000000, found " + shape_text(tensor.shape));
     return static_cast<int>(tensor.shape[axis]);
   };
-  CaseShapes s{.batch = extent("in.source", 4, 0), .channels = extent("in.source", 4, 1),
-               .height = extent("in.source", 4, 2), .width = extent("in.source", 4, 3)};
+  CaseShapes s{.padded = tensors.find(prefix + "in.padding_mask") != nullptr};
+  if (tensors.at(prefix + "in.source").shape.size() == 2) {
+    s.batch = extent("in.source", 2, 0);
+    s.height = 1;
+    s.width = extent("in.source", 2, 1);
+  } else {
+    s = {.batch = extent("in.source", 4, 0), .channels = extent("in.source", 4, 1),
+         .height = extent("in.source", 4, 2), .width = extent("in.source", 4, 3)};
+  }
   if (!masks) return s;
   s.rows = extent("in.ids_keep", 2, 0);
   s.visible = extent("in.ids_keep", 2, 1);
   s.tokens = extent("in.mask", 2, 1);
-  const auto mask = tensors.at("in.mask").as<std::uint8_t>();
+  const auto mask = tensors.at(prefix + "in.mask").as<std::uint8_t>();
   for (std::size_t row = 0; row < mask.size() / static_cast<std::size_t>(s.tokens); ++row) {
     const auto begin = mask.begin() + static_cast<std::ptrdiff_t>(row) * s.tokens;
     const int count = static_cast<int>(std::count_if(begin, begin + s.tokens, [](std::uint8_t m) { return m != 0; }));
@@ -61,31 +69,30 @@ bool has_twin(const std::string& path) {
 
 void generate(FoundCase& c, const Json& json, const std::string& sources) {
   const bool pretrain = c.kind == CaseKind::pretrain;
-  const fs::path header = fs::path(sources) / (pretrain ? "pretrain.hpp" : "finetune.hpp");
+  const bool sentences = !pretrain && json["kind"].get<std::string>().starts_with("text");
+  const fs::path header = fs::path(sources) / (pretrain ? "pretrain.hpp" : sentences ? "sentences.hpp" : "finetune.hpp");
   if (!fs::exists(header)) {
     c.kind = CaseKind::skipped;
-    c.text = std::string(pretrain ? "image pre-training" : "image fine-tuning") + " is not built yet";
+    c.text = std::string(pretrain ? "pre-training" : "fine-tuning") + " is not built yet";
     return;
   }
   const auto tensors = SafetensorsFile::open(fs::path(c.path).replace_extension(".safetensors").string());
+  if (const Json order = json.value("modalities", Json::array()); pretrain && order.size() > 1) {
+    std::vector<CaseShapes> shapes;
+    for (std::size_t i = 0; i < order.size(); ++i)
+      shapes.push_back(shapes_of(tensors, true, "step" + std::to_string(i) + "." + order[i].get<std::string>() + "."));
+    c.source = multimodal_source(json, shapes);
+    return;
+  }
   const CaseShapes shapes = shapes_of(tensors, pretrain);
-  c.source = pretrain ? pretrain_source(json, shapes) : finetune_source(json, shapes);
+  c.source = pretrain    ? pretrain_source(json, shapes)
+             : sentences ? sentences_source(json, shapes)
+                         : finetune_source(json, shapes);
 }
 
 void skip(FoundCase& c, const std::string& system) {
   c.kind = CaseKind::skipped;
   c.text = system + " is not built yet";
-}
-
-/// A data2vec 2.0 pre-training case: images alone are built so far.
-void classify_pretrain(FoundCase& c, const Json& json, const std::string& sources) {
-  const Json& model = json["model"];
-  const Json modalities = model.is_object() ? model.value("modalities", Json::object()) : Json::object();
-  if (modalities.size() > 1) return skip(c, "data2vec 2.0 over several modalities");
-  if (modalities.contains("audio")) return skip(c, "data2vec 2.0 for speech");
-  if (modalities.contains("text")) return skip(c, "data2vec 2.0 for text");
-  c.kind = CaseKind::pretrain;
-  generate(c, json, sources);
 }
 
 void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
@@ -98,7 +105,8 @@ void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
   } else if (json.contains("kind") && json["kind"].is_string()) {
     const std::string kind = json["kind"];
     need_twin();
-    if (kind != "image classification fine-tuning") {
+    const bool sentences = kind.starts_with("text classification fine-tuning");
+    if (kind != "image classification fine-tuning" && !(sentences && !json.contains("system"))) {
       const Json system = json.value("system", Json());
       return skip(c, system.is_string() ? system.get<std::string>() + " (" + kind + ")" : kind);
     }
@@ -106,7 +114,8 @@ void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
     generate(c, json, sources);
   } else if (json.contains("model") && json.contains("tensors")) {
     need_twin();
-    classify_pretrain(c, json, sources);
+    c.kind = CaseKind::pretrain;
+    generate(c, json, sources);
   } else if (json.contains("cosine") || json.contains("tri_stage") || json.contains("polynomial_decay") ||
              json.contains("ema_decay")) {
     c.kind = CaseKind::schedules;

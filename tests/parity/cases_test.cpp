@@ -88,7 +88,8 @@ TEST_CASE("parity: an option that is not supported fails the case by its name") 
       {"/model/new_option", 1, "option model.new_option: not known, value 1"},
       {"/model/modalities/image/new_option", "a", "option model.modalities.image.new_option: not known"},
       {"/model/modalities/image/decoder/new_option", 1, "option model.modalities.image.decoder.new_option: not known"},
-      {"/model/shared_decoder", Json::object(), "option model.shared_decoder: expected 0, false or null"},
+      {"/model/shared_decoder", 7, "option model.shared_decoder: expected an object, found 7"},
+      {"/model/shared_decoder", {{"new_option", 1}}, "option model.shared_decoder.new_option: not known"},
       {"/model/encoder_dropout", 0.1, "option model.encoder_dropout: expected 0, false or null"},
       {"/model/depth", 1.5, "option model.depth: expected a whole number"},
       {"/model/depth", -1, "option model.depth: expected a whole number"},
@@ -121,13 +122,14 @@ TEST_CASE("parity: what is no case, not built yet, or cannot be read") {
   CHECK(folder.classify(json).kind == CaseKind::broken);  // no twin
   write_twin(folder);
   json["model"]["modalities"]["text"] = Json::object();
-  CHECK(folder.classify(json).kind == CaseKind::skipped);
-  json["model"]["modalities"].erase("image");
-  CHECK(folder.classify(json).text == "data2vec 2.0 for text is not built yet");
+  CHECK(folder.classify(json).text == "option model.modalities: expected one, found 2");
+  json["model"]["modalities"]["video"] = Json::object();
+  CHECK(folder.classify(json).text ==
+        "option model.modalities: expected image, audio or text, nothing else");
   CHECK(folder.classify({{"kind", "mae"}, {"system", "mae"}}).text == "mae (mae) is not built yet");
   json = small_case();
   json["kind"] = "image classification fine-tuning";  // without its header: not built yet
-  CHECK(folder.classify(json).text == "image fine-tuning is not built yet");
+  CHECK(folder.classify(json).text == "fine-tuning is not built yet");
   CHECK(folder.classify({{"the", 1}}).kind == CaseKind::broken);  // has a twin, so it should be a case
   fs::remove(folder.path / "case.safetensors");
   CHECK(folder.classify({{"the", 1}}).kind == CaseKind::other);

@@ -3,6 +3,7 @@
 // case fails by the option's name.
 #include "generate.hpp"
 
+#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <limits>
@@ -18,7 +19,7 @@ namespace {
 
 using Json = nlohmann::json;
 
-enum class Kind { integer, number, flag, extent, distance };
+enum class Kind { integer, number, flag, extent, distance, extractor, convolutions };
 
 /// An option that is a field of the configuration under the same name. Tables are in the order of the fields.
 struct Field {
@@ -39,6 +40,15 @@ constexpr Field config_fields[] = {
 constexpr Field vision_fields[] = {
     {"input_size", Kind::extent}, {"patch_size", Kind::extent}, {"in_chans", Kind::integer},
     {"embed_dim", Kind::integer}, {"fixed_positions", Kind::flag},
+};
+constexpr Field speech_fields[] = {
+    {"feature_encoder_spec", Kind::convolutions}, {"extractor_mode", Kind::extractor},
+    {"conv_pos_width", Kind::integer}, {"conv_pos_groups", Kind::integer}, {"conv_pos_depth", Kind::integer},
+    {"conv_pos_pre_ln", Kind::flag},
+};
+constexpr Field text_fields[] = {
+    {"max_source_positions", Kind::integer}, {"learned_pos", Kind::flag}, {"no_scale_embedding", Kind::flag},
+    {"layernorm_embedding", Kind::flag}, {"dropout", Kind::number},
 };
 constexpr Field modality_fields[] = {
     {"prenet_depth", Kind::integer}, {"num_extra_tokens", Kind::integer}, {"init_extra_token_zero", Kind::flag},
@@ -85,6 +95,7 @@ constexpr Irrelevant irrelevant[] = {
     {"mask_channel_length", "no channels are masked"},
     {"encoder_zero_mask", "concerns the positional convolution of speech"},
     {"decoder", "read with the options of the decoder"},
+    {"shared_decoder", "read with the options of the decoder"},
     {"transformer_decoder", "chooses the decoder's type"},
     {"enc_dec_transformer", "chooses the decoder's type"},
 };
@@ -106,11 +117,12 @@ constexpr Fixed fixed[] = {
     {"prenet_dropout", 0, "a case with dropout cannot be repeated"},
     {"start_drop_path_rate", 0, "a case with stochastic depth cannot be repeated"},
     {"end_drop_path_rate", 0, "a case with stochastic depth cannot be repeated"},
-    {"shared_decoder", 0, "there is no shared decoder for images"},
     {"decoder_group", 0, "there are no optimizer groups by decoder"},
     {"skip_ema", 0, "there is always a teacher"},
     {"remove_masks", 0, "there are no masks to remove"},
-    {"mask_channel_prob", 0, "there are no channel masks for images"},
+    {"mask_channel_prob", 0, "pre-training hides no channels"},
+    {"dropout", 0, "a case with dropout cannot be repeated"},
+    {"no_token_positional_embeddings", 0, "text always has positions"},
 };
 
 [[noreturn]] void unsupported(const std::string& option, const std::string& expected, const Json& found) {
@@ -140,6 +152,16 @@ Size extent_of(const std::string& option, const Json& value) {
   return {integer_of(option, value), integer_of(option, value)};
 }
 
+/// "[(512, 10, 5), (512, 3, 2)]" as initialisers. The reference evaluates it as Python; a plain list is all there is here.
+std::string convolutions_text(const std::string& option, const Json& value) {
+  std::string text = value.is_string() ? value.get<std::string>() : "";
+  std::erase(text, ' ');
+  if (!text.starts_with("[(") || !text.ends_with(")]") || text.find_first_not_of("[]()0123456789,") != text.npos)
+    unsupported(option, "a list of (channels, kernel, stride)", value);
+  for (char& c : text) c = c == '[' || c == '(' ? '{' : c == ']' || c == ')' ? '}' : c;
+  return text;
+}
+
 std::string field_text(const std::string& option, Kind kind, const Json& value) {
   switch (kind) {
     case Kind::integer: return std::to_string(integer_of(option, value));
@@ -151,6 +173,10 @@ std::string field_text(const std::string& option, Kind kind, const Json& value) 
       const Size size = extent_of(option, value);
       return std::string("{") + std::to_string(size.height) + ", " + std::to_string(size.width) + "}";
     }
+    case Kind::extractor:
+      if (value != "default" && value != "layer_norm") unsupported(option, "\"default\" or \"layer_norm\"", value);
+      return value == "default" ? "data2vec::ExtractorMode::default_" : "data2vec::ExtractorMode::layer_norm";
+    case Kind::convolutions: return convolutions_text(option, value);
     case Kind::distance:
       if (value != "manhattan" && value != "euclidean") unsupported(option, "\"manhattan\" or \"euclidean\"", value);
       return "data2vec::AlibiDistance::" + value.get<std::string>();
@@ -197,49 +223,140 @@ void expect_equal(const Json& options, const std::string& path, const char* key,
     unsupported(path + key, std::string("the value of ") + other, options[key]);
 }
 
-const Json& image_modality(const Json& json) {
+/// The reference's name of a modality: "IMAGE".
+std::string mode_of(std::string key) {
+  for (char& c : key) c = static_cast<char>(c - 'a' + 'A');
+  return key;
+}
+
+/// A modality of a case: its key ("image", "audio", "text") and its options.
+struct ModalityOptions {
+  std::string key;
+  const Json& options;
+};
+std::vector<ModalityOptions> modalities_of(const Json& json) {
   if (!json.contains("model") || !json["model"].is_object())
     throw UnsupportedOption("option model: expected an object");
   const Json& model = json["model"];
-  if (!model.contains("modalities") || model["modalities"].size() != 1 || !model["modalities"].contains("image"))
-    throw UnsupportedOption("option model.modalities: expected one entry, image");
-  return model["modalities"]["image"];
+  std::vector<ModalityOptions> found;
+  if (json.contains("modality")) {  // fine-tuning of text and speech
+    const Json type = json["modality"].is_object() ? json["modality"].value("type", Json()) : Json();
+    for (const char* key : {"image", "audio", "text"})
+      if (type == mode_of(key)) found.push_back({key, json["modality"]});
+  } else if (model.contains("modalities")) {
+    for (const char* key : {"image", "audio", "text"})
+      if (model["modalities"].contains(key)) found.push_back({key, model["modalities"][key]});
+    if (found.size() != model["modalities"].size()) found.clear();
+  }
+  if (found.empty()) throw UnsupportedOption("option model.modalities: expected image, audio or text, nothing else");
+  return found;
 }
 
-/// Configuration, modality and decoder: what pre-training and fine-tuning share.
-std::string model_text(const Json& json, const CaseShapes& shapes) {
-  const Json &model = json.at("model"), &image = image_modality(json);
-  const std::string path = "model.modalities.image.";
-  expect_known(model, "model.", {config_fields});
-  static constexpr Field depends[] = {{"num_alibi_heads", Kind::integer}, {"model_depth", Kind::integer}};
-  expect_known(image, path, {vision_fields, modality_fields, depends});
-  expect_equal(image, path, "num_alibi_heads", model, "num_heads");
-  expect_equal(image, path, "model_depth", model, "depth");
-  const Json& decoder = image.value("decoder", Json());
-  if (!decoder.is_object()) unsupported(path + "decoder", "an object", decoder);
-  expect_known(decoder, path + "decoder.", {decoder_fields});
-  if (decoder.value("input_dropout", 0.0) != 0)
-    unsupported(path + "decoder.input_dropout", "0: a case with dropout cannot be repeated", decoder["input_dropout"]);
-  for (const char* key : {"embed_dim", "input_size", "patch_size"})
-    if (!image.contains(key)) throw UnsupportedOption("option " + path + key + ": expected a value, found none");
+void expect_options(const Json& options, const std::string& path, std::initializer_list<const char*> keys) {
+  for (const char* key : keys)
+    if (!options.contains(key)) throw UnsupportedOption("option " + path + key + ": expected a value, found none");
+}
+
+std::string image_text(const Json& image, const std::string& path, const CaseShapes& shapes) {
+  expect_options(image, path, {"embed_dim", "input_size", "patch_size"});
   const Size input = extent_of(path + "input_size", image["input_size"]);
   if (input.height != shapes.height || input.width != shapes.width)
     unsupported(path + "input_size", std::to_string(shapes.height) + " x " + std::to_string(shapes.width) +
                                          " as in in.source", image["input_size"]);
-  const bool transformer = flag(image, "transformer_decoder"), cross = flag(image, "enc_dec_transformer");
-  const char* type = transformer ? (cross ? "CrossAttentionDecoder" : "TransformerDecoder") : "Conv2dDecoder";
-  return "inline constexpr data2vec::Config config{\n    " + initialisers(model, "model.", config_fields) + "};\n" +
-         "using Modality = data2vec::Vision<data2vec::VisionConfig{\n    " +
-         initialisers(image, path, vision_fields) + ",\n    .modality = {" +
-         initialisers(image, path, modality_fields) + "}}>;\n" + "using Decoder = data2vec::" + type +
-         "<data2vec::DecoderConfig{\n    " + initialisers(decoder, path + "decoder.", decoder_fields) + "}>;\n";
+  return "data2vec::Vision<data2vec::VisionConfig{\n    " + initialisers(image, path, vision_fields);
+}
+
+std::string audio_text(const Json& audio, const std::string& path, const CaseShapes& shapes) {
+  expect_options(audio, path, {"feature_encoder_spec", "extractor_mode"});
+  if (!flag(audio, "encoder_zero_mask"))
+    unsupported(path + "encoder_zero_mask", "true: noise in the positional convolutions is not supported",
+                audio.value("encoder_zero_mask", Json()));
+  return "data2vec::Speech<data2vec::SpeechConfig{\n    .input_size = " + std::to_string(shapes.width) + ", " +
+         initialisers(audio, path, speech_fields);
+}
+
+std::string text_text(const Json& text, const std::string& path, const Json& json, const CaseShapes& shapes) {
+  return "data2vec::Text<data2vec::TextConfig{\n    .vocab_size = " +
+         std::to_string(integer_of("vocab_size", json.value("vocab_size", Json()))) +
+         ", .tokens = " + std::to_string(shapes.width) + ", " + initialisers(text, path, text_fields);
+}
+
+std::string decoder_text(const Json& decoder, const std::string& path, const std::string& type,
+                         const std::string& how) {
+  if (!decoder.is_object()) unsupported(path, "an object", decoder);
+  expect_known(decoder, path + ".", {decoder_fields});
+  if (decoder.value("input_dropout", 0.0) != 0)
+    unsupported(path + ".input_dropout", "0: a case with dropout cannot be repeated", decoder["input_dropout"]);
+  return "data2vec::" + type + "<data2vec::DecoderConfig{\n    " +
+         initialisers(decoder, path + ".", decoder_fields) + "}" + how + ">";
+}
+
+/// "using Modality = ...; using Decoder = ...;" with `number` behind the names.
+std::string branch_text(const Json& json, const ModalityOptions& modality, const CaseShapes& shapes,
+                        const std::string& number) {
+  const auto& [key, options] = modality;
+  const Json& model = json.at("model");
+  const bool image = key == "image", audio = key == "audio";
+  const std::string path = json.contains("modality") ? "modality." : "model.modalities." + key + ".";
+  static constexpr Field depends[] = {{"num_alibi_heads", Kind::integer}, {"model_depth", Kind::integer}};
+  if (image) expect_known(options, path, {vision_fields, modality_fields, depends});
+  else if (audio) expect_known(options, path, {speech_fields, modality_fields, depends});
+  else expect_known(options, path, {text_fields, modality_fields, depends});
+  expect_equal(options, path, "num_alibi_heads", model, "num_heads");
+  expect_equal(options, path, "model_depth", model, "depth");
+  const bool transformer = flag(options, "transformer_decoder"), cross = flag(options, "enc_dec_transformer");
+  const char* type = transformer ? (cross ? "CrossAttentionDecoder" : "TransformerDecoder")
+                     : image     ? "Conv2dDecoder"
+                                 : "Conv1dDecoder";
+  return "using Modality" + number + " = " +
+         (image   ? image_text(options, path, shapes)
+          : audio ? audio_text(options, path, shapes)
+                  : text_text(options, path, json, shapes)) +
+         ",\n    .modality = {" + initialisers(options, path, modality_fields) +
+         (shapes.padded ? ", .padding = data2vec::Padding::reference" : "") + "}}>;\n" +
+         "using Decoder" + number + " = " +
+         decoder_text(options.value("decoder", Json()), path + "decoder", type,
+                      image || audio ? "" : ", data2vec::LinearInit::bert") + ";\n";
+}
+
+/// Configuration, modality and decoder: what pre-training and fine-tuning share.
+std::string config_text(const Json& json) {
+  const Json& model = json.at("model");
+  expect_known(model, "model.", {config_fields});
+  std::string text = "inline constexpr data2vec::Config config{\n    " +
+                     initialisers(model, "model.", config_fields) + "};\n";
+  if (const Json& shared = model.value("shared_decoder", Json()); !shared.is_null())
+    text += "using SharedDecoder = " + decoder_text(shared, "model.shared_decoder", "Conv1dDecoder",
+                                                    ", data2vec::LinearInit::xavier") + ";\n";
+  return text;
+}
+
+std::string model_text(const Json& json, const CaseShapes& shapes) {
+  const auto modalities = modalities_of(json);
+  if (modalities.size() != 1)
+    throw UnsupportedOption("option model.modalities: expected one, found " + std::to_string(modalities.size()));
+  return config_text(json) + branch_text(json, modalities.front(), shapes, "");
+}
+
+std::string main_text(const std::string& run) {
+  return "int main(int argc, char** argv) {\n  return data2vec::parity::case_main(argc, argv, &data2vec::parity::" + run +
+         ");\n}\n";
 }
 
 std::string program(const char* header, const std::string& model, const std::string& masking, const std::string& run) {
+  const char* shared = model.find("using SharedDecoder") == model.npos ? "" : ", SharedDecoder";
   return std::string("#include \"") + header + "\"\n\n" + model + "using Masking = " + masking + ";\n" +
-         "struct Model : data2vec::Data2Vec2<config, data2vec::Branch<Modality, Masking, Decoder>> {};\n\n" +
-         "int main(int argc, char** argv) {\n" +
-         "  return data2vec::parity::case_main(argc, argv, &data2vec::parity::" + run + ");\n}\n";
+         "struct Model : data2vec::Data2Vec2<config, data2vec::Branch<Modality, Masking, Decoder" + shared + ">> {};\n\n" +
+         main_text(run);
+}
+
+std::string masking_text(const Json& json, const CaseShapes& shapes) {
+  const Json& clones = json["model"].value("clone_batch", Json(1));
+  if (shapes.rows != shapes.batch * integer_of("model.clone_batch", clones))
+    unsupported("model.clone_batch", std::to_string(shapes.rows) + " rows of in.mask over " +
+                                         std::to_string(shapes.batch) + " samples", clones);
+  return "data2vec::parity::GivenMask<" + std::to_string(shapes.tokens) + ", " + std::to_string(shapes.visible) + ", " +
+         std::to_string(shapes.masked) + ">";
 }
 
 void expect_optimizer(const Json& json) {
@@ -254,13 +371,29 @@ void expect_optimizer(const Json& json) {
 std::string pretrain_source(const Json& json, const CaseShapes& shapes) {
   const std::string model = model_text(json, shapes);
   expect_optimizer(json);
-  const Json& clones = json["model"].value("clone_batch", Json(1));
-  if (shapes.rows != shapes.batch * integer_of("model.clone_batch", clones))
-    unsupported("model.clone_batch", std::to_string(shapes.rows) + " rows of in.mask over " +
-                                         std::to_string(shapes.batch) + " samples", clones);
-  const std::string masking = "data2vec::parity::GivenMask<" + std::to_string(shapes.tokens) + ", " +
-                              std::to_string(shapes.visible) + ", " + std::to_string(shapes.masked) + ">";
-  return program("pretrain.hpp", model, masking, "run_pretrain<Model, " + std::to_string(shapes.batch) + ">");
+  return program("pretrain.hpp", model, masking_text(json, shapes),
+                 "run_pretrain<Model, " + std::to_string(shapes.batch) + ">");
+}
+
+std::string multimodal_source(const Json& json, const std::vector<CaseShapes>& shapes) {
+  const auto modalities = modalities_of(json);
+  expect_optimizer(json);
+  std::string text = config_text(json), branches, batches;
+  const char* shared = text.find("using SharedDecoder") == text.npos ? "" : ", SharedDecoder";
+  for (std::size_t i = 0; i < shapes.size(); ++i) {
+    const std::string number = std::to_string(i);
+    const auto modality = std::find_if(modalities.begin(), modalities.end(), [&](const ModalityOptions& m) {
+      return json["modalities"][i] == mode_of(m.key);
+    });
+    if (modality == modalities.end() || shapes.size() != modalities.size())
+      unsupported("modalities", "the names of those of the model", json["modalities"]);
+    text += branch_text(json, *modality, shapes[i], number) + "using Masking" + number + " = " +
+            masking_text(json, shapes[i]) + ";\n";
+    branches += ",\n    data2vec::Branch<Modality" + number + ", Masking" + number + ", Decoder" + number + shared + ">";
+    batches += ", " + std::to_string(shapes[i].batch);
+  }
+  return "#include \"pretrain.hpp\"\n\n" + text + "struct Model : data2vec::Data2Vec2<config" + branches + "> {};\n\n" +
+         main_text("run_multimodal<Model" + batches + ">");
 }
 
 std::string finetune_source(const Json& json, const CaseShapes& shapes) {
@@ -277,6 +410,18 @@ std::string finetune_source(const Json& json, const CaseShapes& shapes) {
   return program("finetune.hpp", model, masking,
                  "run_finetune<Model, " + std::to_string(classes) + ", data2vec::Pooling::" + pooling + ", " +
                      text("use_fc_norm") + ", " + text("soft_labels") + ", " + std::to_string(shapes.batch) + ">");
+}
+
+std::string sentences_source(const Json& json, const CaseShapes& shapes) {
+  static constexpr const char* head = "features[:,0] -> dense -> tanh -> out_proj";
+  if (json.value("head", Json()) != head) unsupported("head", head, json.value("head", Json()));
+  const std::string model = model_text(json, shapes);
+  const int classes = integer_of("num_classes", json.value("num_classes", Json()));
+  const bool regression = json.value("kind", "").ends_with("(regression)");
+  const std::string masking = "data2vec::parity::GivenMask<Modality::tokens, 1, Modality::tokens - 1>";
+  return program("sentences.hpp", model, masking,
+                 "run_sentences<Model, " + std::to_string(classes) + ", " + (regression ? "true" : "false") + ", " +
+                     std::to_string(shapes.batch) + ">");
 }
 
 }  // namespace data2vec::parity

@@ -40,10 +40,14 @@ class CaseModel {
     load(c, "teacher.", Model::config.ema_encoder_only ? "blocks." : "", teacher);
   }
 
+  template <int branch>
   auto weights_of(const Buffer<float>& buffer) const {
-    return Model::template weights<0>(bind<typename Model::template Parameters<const float>>(buffer.data()));
+    return Model::template weights<branch>(bind<typename Model::template Parameters<const float>>(buffer.data()));
   }
-  auto gradient_of(Buffer<float>& buffer) const { return Model::template weights<0>(bind<Parameters>(buffer.data())); }
+  template <int branch>
+  auto gradient_of() {
+    return Model::template weights<branch>(bind<Parameters>(gradient.data()));
+  }
 
   /// Copies the tensors `prefix` + name; in the case, names lack `cut`. Every parameter of the model must be there.
   static void load(const Case& c, const std::string& prefix, const std::string& cut, Buffer<float>& buffer) {
@@ -82,34 +86,41 @@ inline EmaConfig ema_of(const Case& c) {
           static_cast<std::int64_t>(c.number("model.ema_anneal_end_step"))};
 }
 
-template <class Model, int B>
+/// Steps of one branch of a model on B samples. The branches of a model in memory take steps by turns.
+template <class Model, int B, int branch = 0>
 class PretrainCase {
  public:
-  using Branch = typename Model::First;
+  using Branch = typename Model::template BranchAt<branch>;
   using M = typename Branch::M;
   static constexpr int D = Branch::D, N = B * Branch::masks, V = Branch::V, T_ = Branch::T_, R = Branch::R;
 
-  PretrainCase(const Case& c, Report& r) : case_(c), report_(r), model_(c) {}
+  PretrainCase(const Case& c, Report& r, CaseModel<Model>& model) : case_(c), report_(r), model_(model) {}
 
   void run() {
     single_step();
     if (case_.has("traj.loss")) trajectory();
   }
 
+  /// Step `n` of a case over several modalities: the first of this one.
+  void one_of_several(int n) {
+    prefix_ = "step" + std::to_string(n) + "." + M::name + ".";
+    const double norm = compared_step().norm;
+    update(case_.number("optimizer.lr"), n + 1, 1, norm, ema_decay(ema_of(case_), n + 1), DecayScope::all);
+  }
+
  private:
   struct Result {
     LossSums sums;
-    double norm, pred_var, target_var;
+    double norm, pred_var, target_var, shared_pred_var;
   };
 
   /// One step's forward and backward on tensors `prefix` + "in.*", slice `n` of each where there are several.
   template <class Observer>
   Result step(const std::string& prefix, int n, Observer&& observe) {
-    const auto samples = slice(case_.f32(prefix + "in.source"), n, B * M::sample_size);
+    const auto samples = slice(sources(prefix + "in.source"), n, B * M::sample_size);
     const bool two_views = case_.has(prefix + "in.target");
-    const auto targets = two_views ? slice(case_.f32(prefix + "in.target"), n, B * M::sample_size) : samples;
-    const bool has_noise = case_.has(prefix + "in.decoder_noise");
-    const auto noise = has_noise ? slice(case_.f32(prefix + "in.decoder_noise"), n, N * Branch::filled * D) : samples;
+    const auto targets = two_views ? slice(sources(prefix + "in.target"), n, B * M::sample_size) : samples;
+    const std::vector<float> noise = given_noise(prefix, n);
     const auto index = bind<typename Branch::template Indices<B>>(indices_.data());
     given_masks(prefix, n, index);
     std::fill(model_.gradient.begin(), model_.gradient.end(), 0.0f);
@@ -119,40 +130,94 @@ class PretrainCase {
     const Pass<Cpu, true> pass{cpu_, {.sample_ids = ids_.data(), .masks = Branch::masks}};
     Result result{};
     result.sums = Branch::step(
-        pass, model_.weights_of(model_.weights), model_.weights_of(model_.teacher), model_.gradient_of(model_.gradient),
-        View<const float, B, M::sample_size>{samples.data()}, View<const float, B, M::sample_size>{targets.data()},
-        has_noise ? noise.data() : nullptr, 0, loss, N * R,
+        pass, model_.template weights_of<branch>(model_.weights), model_.template weights_of<branch>(model_.teacher),
+        model_.template gradient_of<branch>(),
+        typename Branch::template Samples<float, B>{samples.data()},
+        typename Branch::template Samples<float, B>{targets.data()}, noise.empty() ? nullptr : noise.data(), 0, loss,
+        N * R,
         bind<typename Branch::template Workspace<float, B>>(workspace_.data()), index, moments_.data(), observe);
     result.norm =
         std::sqrt(device::sum_of_squares(cpu_, model_.size, static_cast<const float*>(model_.gradient.data())));
     result.pred_var = mean_deviation(&moments_[0], &moments_[D], D, N * R);
     result.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, N * R);
+    if (Branch::has_shared) result.shared_pred_var = mean_deviation(&moments_[4 * D], &moments_[5 * D], D, N * R);
+    return result;
+  }
+
+  /// Noise for the decoders, the shared one's first; empty if the case has none.
+  std::vector<float> given_noise(const std::string& prefix, int n) const {
+    std::vector<float> noise;
+    for (const char* number : Branch::has_shared ? std::vector{"_0", "_1"} : std::vector{""}) {
+      const std::string name = prefix + "in.decoder_noise" + number;
+      if (!case_.has(name)) continue;
+      const auto part = slice(case_.f32(name), n, N * Branch::filled * D);
+      noise.insert(noise.end(), part.begin(), part.end());
+    }
+    return noise;
+  }
+
+  /// The elements of samples, of the modality's type.
+  auto sources(const std::string& name) const {
+    if constexpr (std::is_same_v<SampleOf<M, float>, float>) return case_.f32(name);
+    else return case_.i32(name);
+  }
+
+  /// A step and what the case says of it.
+  Result compared_step() {
+    const Result result = step(prefix_, 0, [&](const char* name, int i, const float* values, std::size_t count) {
+      observed(name, i, {values, count});
+    });
+    scalar(Quantity::loss, prefix_ + "out.loss_total", result.sums.total());
+    losses(result.sums);
+    scalar(Quantity::exact, prefix_ + "out.sample_size", result.sums.sample_size);
+    const std::string mode = Model::branches > 1 ? "_" + std::string(M::name) : "", out = prefix_ + "out.";
+    if (Branch::has_shared) scalar(Quantity::variance, out + "pred_var" + mode + "_0", result.shared_pred_var);
+    scalar(Quantity::variance, out + "pred_var" + mode + (Branch::has_shared ? "_1" : ""), result.pred_var);
+    scalar(Quantity::variance, out + "target_var" + mode, result.target_var);
+    padding_masks();
+    known_names("params.");
+    known_names(prefix_ + "grad.");
+    model_.compare(case_, report_, Quantity::gradient, prefix_ + "grad.", model_.gradient, "");
+    scalar(Quantity::trajectory, prefix_ + "out.grad_norm", result.norm);
     return result;
   }
 
   void single_step() {
-    const Result result = step("", 0, [&](const char* name, int i, const float* values, std::size_t count) {
-      observed(name, i, {values, count});
-    });
-    scalar(Quantity::loss, "out.loss_total", result.sums.total());
-    losses(result.sums);
-    scalar(Quantity::exact, "out.sample_size", result.sums.sample_size);
-    scalar(Quantity::variance, "out.pred_var", result.pred_var);
-    scalar(Quantity::variance, "out.target_var", result.target_var);
-    known_names("params.");
-    known_names("grad.");
-    model_.compare(case_, report_, Quantity::gradient, "grad.", model_.gradient, "");
-    scalar(Quantity::trajectory, "out.grad_norm", result.norm);
+    const Result result = compared_step();
     const double lr = case_.number("optimizer.lr");
-    update(lr, 1, result.norm, ema_decay(ema_of(case_), 1), DecayScope::all);
+    update(lr, 1, 1, result.norm, ema_decay(ema_of(case_), 1), DecayScope::all);
     model_.compare(case_, report_, Quantity::parameter, "after1.", model_.weights, "params.");
     model_.compare(case_, report_, Quantity::teacher, "teacher_after1.", model_.teacher, "teacher.", true);
     // The same update under the rule that the reference intends: only exempt tensors differ.
     CaseModel<Model> intended(case_);
     std::swap(intended.gradient, model_.gradient);
     std::swap(intended, model_);
-    update(lr, 1, result.norm, 1, DecayScope::matrices);
+    update(lr, 1, 1, result.norm, 1, DecayScope::matrices);
     model_.compare(case_, report_, Quantity::parameter, "after1_no_decay.", model_.weights, "");
+  }
+
+  /// Which tokens are padding, of the samples and among the visible ones.
+  void padding_masks() {
+    if constexpr (Branch::padded) {
+      const auto index = bind<typename Branch::template Indices<B>>(indices_.data());
+      const auto compare = [&](const std::string& key, const auto& padding, std::size_t count) {
+        const std::string name = prefix_ + key;
+        const auto expected = case_.u8(name);
+        report_.expect(expected.size() == count && std::equal(expected.begin(), expected.end(), padding.key_hidden(),
+                                                              [](std::uint8_t a, bool b) { return (a != 0) == b; }),
+                       name + ": the same tokens are padding");
+      };
+      constexpr std::size_t extra = Branch::E;
+      std::vector<std::uint8_t> teacher;  // the reference's has no extra tokens
+      for (std::size_t b = 0; b < B; ++b)
+        for (std::size_t t = 0; t < T_; ++t)
+          teacher.push_back(index.teacher.padding.key_hidden()[b * (extra + T_) + extra + t]);
+      const auto expected = case_.u8(prefix_ + "out.padding_mask");
+      report_.expect(std::equal(expected.begin(), expected.end(), teacher.begin(), teacher.end()),
+                     "out.padding_mask: the same tokens are padding");
+      if (case_.has(prefix_ + "out.masked_padding_mask"))
+        compare("out.masked_padding_mask", index.student.padding, N * (extra + V));
+    }
   }
 
   /// Every tensor of the case under `prefix` is one of the model's.
@@ -167,12 +232,15 @@ class PretrainCase {
 
   /// Every loss term of the case, by name: one that the model does not know fails.
   void losses(const LossSums& sums) {
-    for (const std::string& name : case_.names("out.loss_")) {
-      if (name == "out.loss_total") continue;
-      const bool regression = name == "out.loss_" + std::string(M::name) + "_regression";
-      const bool cls = Branch::has_cls && name == "out.loss_cls", recon = Branch::has_recon && name == "out.loss_recon";
-      report_.expect(regression || cls || recon, name + ": the model has no such term");
-      scalar(Quantity::loss, name, regression ? sums.regression : cls ? sums.cls * sums.sample_size : sums.recon);
+    const std::string start = prefix_ + "out.loss_";
+    for (const std::string& name : case_.names(start)) {
+      if (name == start + "total") continue;
+      const std::string own = start + M::name + "_regression";
+      const bool shared = Branch::has_shared && name == own + "_0";
+      const bool regression = name == own + (Branch::has_shared ? "_1" : "");
+      const bool cls = Branch::has_cls && name == start + "cls", recon = Branch::has_recon && name == start + "recon";
+      report_.expect(regression || shared || cls || recon, name + ": the model has no such term");
+      scalar(Quantity::loss, name, regression ? sums.regression : shared ? sums.shared : cls ? sums.cls * sums.sample_size : sums.recon);
     }
   }
 
@@ -194,19 +262,21 @@ class PretrainCase {
       element("traj.target_var", n, Quantity::trajectory, result.target_var);
       element("traj.lr", n, Quantity::loss, schedule(n));
       if (n > 0) element("traj.ema_decay", n, Quantity::loss, ema_decay(ema_of(case_), n));
-      update(schedule(n), n + 1, result.norm, ema_decay(ema_of(case_), n + 1), DecayScope::all);
+      update(schedule(n), n + 1, n + 1, result.norm, ema_decay(ema_of(case_), n + 1), DecayScope::all);
     }
     model_.compare(case_, report_, Quantity::parameter, "traj.final.", model_.weights, "params.");
     model_.compare(case_, report_, Quantity::teacher, "traj.teacher_final.", model_.teacher, "teacher.", true);
   }
 
-  void update(double lr, std::int64_t count, double norm, double decay, DecayScope scope) {
+  /// Update `count` of the model, `own` of this branch.
+  void update(double lr, std::int64_t count, std::int64_t own, double norm, double decay, DecayScope scope) {
     OptimizerConfig config = optimizer_of(case_);
     config.decay_scope = scope;
-    const TensorUpdate how{lr, count, clip_factor(norm, config.clip_norm)};
+    const double clip = clip_factor(norm, config.clip_norm);
     const OptimizerState<float> state{model_.weights.data(), model_.gradient.data(), model_.m.data(), model_.v.data()};
     for (const TensorInfo& info : tensor_table<typename CaseModel<Model>::Parameters>) {
-      if (Model::receives_gradient(info.name.view())) update_tensor(cpu_, config, info, how, state, 0, info.size);
+      const TensorUpdate how{lr, Model::branch_of(info.name.view()) < 0 ? count : own, clip};
+      if (Model::receives_gradient(info.name.view(), branch)) update_tensor(cpu_, config, info, how, state, 0, info.size);
       if (Model::in_teacher(info.name.view()))
         follow_tensor(cpu_, info, decay, static_cast<const float*>(model_.weights.data()), model_.teacher.data(), 0,
                       info.size);
@@ -215,7 +285,10 @@ class PretrainCase {
 
   /// Intermediate values under the names of the fixtures. Rows of extra tokens are cut from layer results.
   void observed(const std::string& name, int i, std::span<const float> values) {
-    const std::string key = "out." + name + (name == "layer_results" ? "." + std::to_string(i) : "");
+    const std::string number = name == "layer_results"                           ? "." + std::to_string(i)
+                               : name == "prediction" && Branch::has_shared ? "_" + std::to_string(i)
+                                                                                 : "";
+    const std::string key = prefix_ + "out." + name + number;
     if (name == "layer_results") {
       std::vector<float> tokens;
       constexpr int S = Branch::E + T_;
@@ -243,7 +316,17 @@ class PretrainCase {
       for (int t = 0; t < T_; ++t) index.restore[row][t] = restore[static_cast<std::size_t>(row * T_ + t)];
       for (int v = 0; v < V; ++v) index.student.keep[row][v] = keep[static_cast<std::size_t>(row * V + v)];
     }
-    Branch::template index_masks<B>(index);
+    if constexpr (Branch::padded) {
+      const auto padding = slice(case_.u8(prefix + "in.padding_mask"), n, B * M::sample_size);
+      int lengths[B];
+      for (int b = 0; b < B; ++b) {
+        const auto row = padding.subspan(static_cast<std::size_t>(b) * M::sample_size, M::sample_size);
+        lengths[b] = static_cast<int>(std::count(row.begin(), row.end(), std::uint8_t{0}));
+        report_.expect(std::is_sorted(row.begin(), row.end()), prefix + "in.padding_mask: padding stands at the end");
+      }
+      index.set_lengths(lengths);
+    }
+    index.complete();
   }
 
   void scalar(Quantity quantity, const std::string& name, double found) {
@@ -260,18 +343,32 @@ class PretrainCase {
 
   const Case& case_;
   Report& report_;
-  CaseModel<Model> model_;
+  CaseModel<Model>& model_;
+  std::string prefix_;  // of the case's step
   Cpu cpu_;
   std::array<std::uint32_t, B> ids_{};
   Buffer<float> workspace_{buffer_size<typename Branch::template Workspace<float, B>>};
   Buffer<int> indices_{buffer_size<typename Branch::template Indices<B>>};
-  Buffer<double> moments_{4 * D};
+  Buffer<double> moments_{Branch::moment_rows * D};
 };
 
 /// Runs a pre-training case of B samples as `Model`.
 template <class Model, int B>
 void run_pretrain(const Case& c, Report& report) {
-  PretrainCase<Model, B>(c, report).run();
+  CaseModel<Model> model(c);
+  PretrainCase<Model, B>(c, report, model).run();
+}
+
+/// Runs a case over several modalities: one step of each, B samples of the first, ...
+template <class Model, int... B>
+void run_multimodal(const Case& c, Report& report) {
+  CaseModel<Model> model(c);
+  [&]<int... i>(std::integer_sequence<int, i...>) {
+    (PretrainCase<Model, B, i>(c, report, model).one_of_several(i), ...);
+  }(std::make_integer_sequence<int, sizeof...(B)>{});
+  const std::string end = "after" + std::to_string(sizeof...(B)) + ".";
+  model.compare(c, report, Quantity::parameter, end, model.weights, "params.");
+  model.compare(c, report, Quantity::teacher, "teacher_" + end, model.teacher, "teacher.", true);
 }
 
 }  // namespace data2vec::parity

@@ -7,7 +7,7 @@
 #include <limits>
 #include <vector>
 
-#include <sys/wait.h>
+#include <unistd.h>
 
 #include <data2vec/data2vec.hpp>
 
@@ -93,39 +93,6 @@ TEST_CASE("stopped, resumed and finished: the same weights and one line an updat
   const auto lines = lines_of(folder.path + "/log.jsonl");
   REQUIRE(lines.size() == 30);
   for (std::size_t i = 0; i < lines.size(); ++i) CHECK(lines[i]["update"] == i);
-}
-
-TEST_CASE("killed at any moment, a training goes on from a whole checkpoint") {
-  const Folder folder;
-  int killed = 0;
-  for (int trial = 0; trial < 20; ++trial) {
-    const bool resume = fs::exists(folder.path + "/checkpoint.safetensors");
-    const pid_t child = ::fork();
-    if (child == 0) {
-      try {
-        auto trainer = make_trainer();
-        Source source{trainer};
-        run_loop(trainer, {.out = folder.path, .updates = 100'000, .resume = resume, .save_every = 0}, source, never);
-      } catch (...) {
-        ::_exit(1);
-      }
-      ::_exit(0);
-    }
-    Rng rng({.seed = 77, .sample = static_cast<std::uint32_t>(trial)});
-    ::usleep(20'000 + rng.below(60'000));
-    ::kill(child, SIGKILL);
-    int status = 0;
-    ::waitpid(child, &status, 0);
-    REQUIRE(WIFSIGNALED(status));
-    ++killed;
-    if (!fs::exists(folder.path + "/checkpoint.safetensors")) continue;
-    auto trainer = make_trainer();
-    load_checkpoint<Model>(folder.path + "/checkpoint.safetensors", trainer.state());
-    if (trial % 5 == 4)
-      CHECK(std::vector<float>(trainer.weights().begin(), trainer.weights().end()) == weights_after(trainer.updates()));
-  }
-  CHECK(killed == 20);
-  CHECK(fs::exists(folder.path + "/checkpoint.safetensors"));
 }
 
 TEST_CASE("a NaN is named with its sample and tensor, changes nothing, and stops a run that does not recover") {

@@ -5,6 +5,7 @@
 
 #include <data2vec/decoder/decoder.hpp>
 #include <data2vec/device/conv.hpp>
+#include <data2vec/device/norm.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -22,11 +23,10 @@ struct Conv2dDecoder {
                       check::GroupsDivideChannels<C.decoder_groups, D>,
                   "data2vec: DecoderConfig::decoder_groups must divide decoder_dim and Config::embed_dim");
     using Projection = Linear<dim, D, LinearInit::fan_in>;
-    using Norm = LayerNorm<dim, false>;
     static constexpr ConvShape shape(int in) {
       return {in, dim, C.decoder_groups, C.decoder_kernel, C.decoder_kernel, S.grid.height, S.grid.width};
     }
-    static constexpr bool first_residual = C.decoder_residual && D == dim;
+    static constexpr bool residual = C.decoder_residual, first_residual = residual && D == dim;
 
     template <class T, int In_>
     struct Convolution {
@@ -60,14 +60,13 @@ struct Conv2dDecoder {
       }
     };
 
-    /// One convolution's values: its output, the norm's output, the layer's output after GELU and residual.
+    /// One convolution's values: its output, and the layer's after norm, GELU and residual.
     template <class T, int N>
     struct Layer {
-      View<T, N, T_, dim> convolved, normed, state;
+      View<T, N, T_, dim> convolved, state;
       View<T, N, T_, 2> stats;
       static constexpr void visit(auto&& f, auto&... t) {
         f("convolved", t.convolved...);
-        f("normed", t.normed...);
         f("state", t.state...);
         f("stats", t.stats...);
       }
@@ -104,9 +103,8 @@ struct Conv2dDecoder {
         else if constexpr (layers > 1)
           device::grouped_conv<shape(dim)>(d, N, x, p.blocks.rest[i - 1].weight.data, p.blocks.rest[i - 1].bias.data,
                                            l.convolved.data);                                     // (N, T, dim)
-        Norm::forward(d, Nothing{}, N * T_, eps, l.convolved.data, l.normed.data, l.stats.data);
-        device::gelu(d, l.state.size, l.normed.data, l.state.data);
-        if (i == 0 ? first_residual : C.decoder_residual) device::add(d, l.state.size, l.state.data, x, l.state.data);
+        device::norm_gelu<dim>(d, N * T_, l.convolved.data, eps, (i == 0 ? first_residual : residual) ? x : nullptr,
+                               l.state.data, l.stats.data);
       }
       device::gather_rows<dim>(d, N * R, tape.layer[layers - 1].state.data, in.masked_rows, tape.hidden.data);
       Projection::forward(d, p.proj, N * R, tape.hidden.data, prediction.data);                   // (N, R, D)
@@ -123,9 +121,7 @@ struct Conv2dDecoder {
       for (std::size_t i = layers; i-- > 0;) {
         const Layer<T, N>& l = tape.layer[i];
         const T* x = i == 0 ? in.tokens : tape.layer[i - 1].state.data;
-        device::gelu_backward(d, l.state.size, tape.dstate.data, l.normed.data, tape.dconv.data);
-        Norm::backward(d, Nothing{}, N * T_, l.convolved.data, l.stats.data, tape.dconv.data, tape.dconv.data,
-                       Nothing{});
+        device::norm_gelu_backward<dim>(d, N * T_, tape.dstate.data, l.convolved.data, l.stats.data, tape.dconv.data);
         if (i == 0) {
           device::grouped_conv_weight_gradient<shape(D)>(d, N, tape.dconv.data, x, gradient.blocks.first.weight.data,
                                                          gradient.blocks.first.bias.data);
@@ -136,12 +132,8 @@ struct Conv2dDecoder {
           device::grouped_conv_weight_gradient<shape(dim)>(d, N, tape.dconv.data, x,
                                                            gradient.blocks.rest[i - 1].weight.data,
                                                            gradient.blocks.rest[i - 1].bias.data);
-          // The gelu's input is no longer needed: its memory takes the gradient of the layer's input.
-          device::grouped_conv_input_gradient<shape(dim)>(d, N, tape.dconv.data, p.blocks.rest[i - 1].weight.data,
-                                                          l.normed.data);
-          if constexpr (C.decoder_residual)
-            device::add(d, l.normed.size, l.normed.data, tape.dstate.data, tape.dstate.data);
-          else device::copy(d, l.normed.size, l.normed.data, tape.dstate.data);
+          device::grouped_conv_input_gradient<shape(dim), residual ? Grad::accumulate : Grad::overwrite>(
+              d, N, tape.dconv.data, p.blocks.rest[i - 1].weight.data, tape.dstate.data);
         }
       }
     }

@@ -103,7 +103,7 @@ struct CrossAttentionDecoder {
       View<T, N, joint, dim> joint_mixed, djoint_mixed;
       View<T, N, R, dim> branch, dstate, dother, dquery;
       View<T, N, V, 2 * dim> key_value;
-      View<T, N, R, 4 * dim> dhidden;
+      View<T, N, R, 4 * dim> hidden, dhidden;
       static constexpr void visit(auto&& f, auto&... t) {
         f("queries", t.queries...);
         f("keys", t.keys...);
@@ -117,6 +117,7 @@ struct CrossAttentionDecoder {
         f("dother", t.dother...);
         f("dquery", t.dquery...);
         f("key_value", t.key_value...);
+        f("hidden", t.hidden...);
         f("dhidden", t.dhidden...);
       }
     };
@@ -147,7 +148,7 @@ struct CrossAttentionDecoder {
         Output::forward(d, p.blocks[i].attn.proj, N * R, t.mixed.data, t.attended.data);
         if (i > 0) device::add(d, x.size, t.attended.data, x.data, t.attended.data);
         Norm::forward(d, p.blocks[i].norm1, N * R, eps, t.attended.data, t.mlp_input.data, t.stats1.data);
-        Mlp::template forward<P, T, N, R>(pass, p.blocks[i].mlp, 0, t.mlp_input, tape.branch, t.mlp);
+        Mlp::template forward<P, T, N, R>(pass, p.blocks[i].mlp, 0, t.mlp_input, tape.branch, t.mlp, tape.hidden);
         device::add(d, x.size, t.mlp_input.data, tape.branch.data, t.summed.data);
         Norm::forward(d, p.blocks[i].norm2, N * R, eps, t.summed.data, t.state.data, t.stats2.data);
         x = t.state;
@@ -171,7 +172,7 @@ struct CrossAttentionDecoder {
                        g.norm2);
         device::copy(d, tape.branch.size, tape.dother.data, tape.branch.data);
         Mlp::template backward<Grad::accumulate, P, T, N, R>(pass, p.blocks[i].mlp, 0, t.mlp_input, tape.branch,
-                                                             tape.dother, g.mlp, t.mlp, tape.dhidden);
+                                                             tape.dother, g.mlp, t.mlp, tape.hidden, tape.dhidden);
         Norm::backward(d, p.blocks[i].norm1, N * R, t.attended.data, t.stats1.data, tape.dother.data, tape.dother.data,
                        g.norm1);                                                                  // d(attended)
         Output::backward(d, p.blocks[i].attn.proj, N * R, t.mixed.data, tape.dother.data, tape.dquery.data,

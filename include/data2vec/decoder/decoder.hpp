@@ -21,6 +21,7 @@ struct DecoderShape {
   NormOrder order;    ///< of the encoder's blocks
   double norm_eps;
   bool norm_affine;
+  bool padded = false;  ///< the exact rule of padding holds: `DecoderInput::valid` is there and must be heeded
 
   constexpr int tokens() const { return grid.size(); }
 };
@@ -33,11 +34,13 @@ struct DecoderInput {
   const int* visible = nullptr;     ///< (N, V) visible positions, ascending
   const int* masked = nullptr;      ///< (N, R) hidden positions, ascending
   const int* masked_rows = nullptr; ///< (N, R) the same as rows of an (N * T, ...) array
+  const int* valid = nullptr;       ///< padded: (N) tokens that are not padding; unused hidden rows are negative
 };
 
 /// A decoder has:
 ///   config            a DecoderConfig: input dropout, added positions
 ///   sees_all          whether its input is all T tokens (noise at the hidden ones) or the visible tokens alone
+///   handles_padding   (may be absent) true if its networks heed `DecoderShape::padded`
 ///   Network<shape>    Parameters<T>, Tape<T, N>, flops_per_row, and backward_flops_per_row unless it is twice that,
 ///                     forward(pass, parameters, input, prediction (N, R, D), tape),
 ///                     backward(pass, parameters, input, dprediction (destroyed), dtokens (overwritten), gradient,

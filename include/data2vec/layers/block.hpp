@@ -31,13 +31,14 @@ struct BlockConfig {
 template <class T, int N, int S, int dim, int mlp_dim>
 struct BlockScratch {
   View<T, N, S, dim> branch, dropped, mixed;
-  View<T, N, S, mlp_dim> hidden;
+  View<T, N, S, mlp_dim> hidden, dhidden;
   View<T, N, S, 3 * dim> qkv;
   static constexpr void visit(auto&& f, auto&... s) {
     f("branch", s.branch...);
     f("dropped", s.dropped...);
     f("mixed", s.mixed...);
     f("hidden", s.hidden...);
+    f("dhidden", s.dhidden...);
     f("qkv", s.qkv...);
   }
 };
@@ -113,7 +114,8 @@ struct Block {
       device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
       Norm::forward(d, p.norm2, rows, norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats2.data);
     }
-    Mlp::template forward<P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, tape.mlp);
+    Mlp::template forward<P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, tape.mlp,
+                                            scratch.hidden);
     const T* branch = scratch.branch.data;
     if constexpr (P::training && (C.post_mlp_drop || C.drop_path)) {
       const auto post =
@@ -161,11 +163,13 @@ struct Block {
       device::add(d, size, scratch.branch.data, dy.data, scratch.branch.data);
     if constexpr (C.order == NormOrder::post) {
       Mlp::template backward<Grad::accumulate, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, dx,
-                                                           gradient.mlp, tape.mlp, scratch.hidden);
+                                                           gradient.mlp, tape.mlp, scratch.hidden,
+                                                           scratch.dhidden);
       Norm::backward(d, p.norm1, rows, tape.attended.data, tape.stats1.data, dx.data, dx.data, gradient.norm1);
     } else {
       Mlp::template backward<Grad::overwrite, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, dx,
-                                                          gradient.mlp, tape.mlp, scratch.hidden);
+                                                          gradient.mlp, tape.mlp, scratch.hidden,
+                                                           scratch.dhidden);
       Norm::backward(d, p.norm2, rows, tape.attended.data, tape.stats2.data, dx.data, dx.data, gradient.norm2);
       if constexpr (C.order == NormOrder::pre) device::add(d, size, dx.data, dy.data, dx.data);
     }

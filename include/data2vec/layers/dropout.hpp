@@ -11,19 +11,21 @@ struct DropoutRates {
   double encoder_dropout = 0, post_mlp_drop = 0, attention_dropout = 0, activation_dropout = 0;
   double dropout_input = 0, layerdrop = 0, start_drop_path_rate = 0, end_drop_path_rate = 0;
   double prenet_dropout = 0, prenet_layerdrop = 0, prenet_start_drop_path_rate = 0, prenet_end_drop_path_rate = 0;
-  double decoder_input_dropout = 0;
+  double decoder_input_dropout = 0, shared_decoder_input_dropout = 0, embedding_dropout = 0;
 };
 
-/// Which update of which training run, and whose rows these are: row r is mask r % masks of sample_ids[r / masks].
+/// Which update of which training run, and whose rows these are: row r is mask first_mask + r % masks of
+/// sample_ids[r / masks].
 struct Draws {
   std::uint64_t seed = 0;
   std::uint32_t update = 0;
   const std::uint32_t* sample_ids = nullptr;
   int masks = 1;
   std::uint32_t first_layer = 0;  ///< added to layer indices: keeps two passes of one step apart
+  int first_mask = 0;
 
   constexpr DropoutDraws at(Site site, std::uint32_t layer, double rate) const {
-    return {seed, update, sample_ids, masks, site, first_layer + layer, rate};
+    return {seed, update, sample_ids, masks, site, first_layer + layer, rate, first_mask};
   }
 };
 

@@ -24,39 +24,42 @@ struct FeedForward {
     }
   };
 
+  /// Kept from forward to backward. GELU is computed again there: cheaper than to keep its values.
   template <class T, int N, int S>
   struct Tape {
-    View<T, N, S, hidden_dim> before_gelu, hidden;
-    static constexpr void visit(auto&& f, auto&... t) {
-      f("before_gelu", t.before_gelu...);
-      f("hidden", t.hidden...);
-    }
+    View<T, N, S, hidden_dim> before_gelu;
+    static constexpr void visit(auto&& f, auto&... t) { f("before_gelu", t.before_gelu...); }
   };
 
   static constexpr double flops(int sequence) { return sequence * (First::flops_per_row + Second::flops_per_row); }
 
-  /// x (N, S, dim) -> y (N, S, dim).
+  /// x (N, S, dim) -> y (N, S, dim); hidden is scratch.
   template <class P, class T, int N, int S>
   static void forward(const P& pass, const Parameters<const T>& p, int layer, View<const T, N, S, dim> x,
-                      View<T, N, S, dim> y, const Tape<T, N, S>& tape) {
+                      View<T, N, S, dim> y, const Tape<T, N, S>& tape, View<T, N, S, hidden_dim> hidden) {
     auto& d = pass.device;
-    First::forward(d, p.fc1, N * S, x.data, tape.before_gelu.data);                           // (N, S, F)
-    device::gelu(d, tape.hidden.size, tape.before_gelu.data, tape.hidden.data);               // (N, S, F)
-    drop<hidden_dim, N, S>(pass, Site::activation_dropout, layer, tape.hidden.data);
-    Second::forward(d, p.fc2, N * S, tape.hidden.data, y.data);                               // (N, S, D)
+    device::linear_gelu<dim, hidden_dim>(d, N * S, x.data, p.fc1.weight.data, p.fc1.bias.data, tape.before_gelu.data,
+                                         hidden.data);                                        // (N, S, F)
+    drop<hidden_dim, N, S>(pass, Site::activation_dropout, layer, hidden.data);
+    Second::forward(d, p.fc2, N * S, hidden.data, y.data);                                    // (N, S, D)
     drop<dim, N, S>(pass, Site::activation_dropout_2, layer, y.data);
   }
 
-  /// dy is destroyed; dx is overwritten or accumulated; parameter gradients are accumulated; dhidden is scratch.
+  /// dy is destroyed; dx is overwritten or accumulated; parameter gradients are accumulated; hidden and dhidden are
+  /// scratch.
   template <Grad G, class P, class T, int N, int S>
   static void backward(const P& pass, const Parameters<const T>& p, int layer, View<const T, N, S, dim> x,
                        View<T, N, S, dim> dy, View<T, N, S, dim> dx, const Parameters<T>& gradient,
-                       const Tape<T, N, S>& tape, View<T, N, S, hidden_dim> dhidden) {
+                       const Tape<T, N, S>& tape, View<T, N, S, hidden_dim> hidden,
+                       View<T, N, S, hidden_dim> dhidden) {
     auto& d = pass.device;
     drop<dim, N, S>(pass, Site::activation_dropout_2, layer, dy.data);
-    Second::backward(d, p.fc2, N * S, tape.hidden.data, dy.data, dhidden.data, gradient.fc2);
+    device::linear_input_gradient<hidden_dim, dim>(d, N * S, dy.data, p.fc2.weight.data, dhidden.data);
     drop<hidden_dim, N, S>(pass, Site::activation_dropout, layer, dhidden.data);
-    device::gelu_backward(d, dhidden.size, dhidden.data, tape.before_gelu.data, dhidden.data);
+    device::gelu_backward(d, dhidden.size, dhidden.data, tape.before_gelu.data, dhidden.data, hidden.data);
+    drop<hidden_dim, N, S>(pass, Site::activation_dropout, layer, hidden.data);
+    device::linear_weight_gradient<hidden_dim, dim>(d, N * S, dy.data, hidden.data, gradient.fc2.weight.data,
+                                                    gradient.fc2.bias.data);
     First::template backward<G>(d, p.fc1, N * S, x.data, dhidden.data, dx.data, gradient.fc1);
   }
 

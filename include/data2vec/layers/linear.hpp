@@ -13,12 +13,14 @@ enum class LinearInit {
   bert,              ///< N(0, 0.02^2)
   fan_in,            ///< uniform within 1 / sqrt(In), weights and biases
   truncated_normal,  ///< deviation 0.02, cut at two units
+  xavier,            ///< uniform within sqrt(6 / (In + Out))
 };
 
 template <int In_, int Out_, LinearInit how = LinearInit::bert>
 struct Linear {
   static constexpr Init weight_init = init::of_linear(how == LinearInit::bert     ? init::normal(0.02)
                                                       : how == LinearInit::fan_in ? init::fan_in(In_)
+                                                      : how == LinearInit::xavier ? init::xavier(In_, Out_)
                                                                                   : init::truncated_normal(0.02));
   static constexpr Init bias_init = init::of_linear(how == LinearInit::fan_in ? init::fan_in(In_) : init::zeros());
 

@@ -88,6 +88,19 @@ struct BlockMask1d : detail::FixedCountMask<token_count, block_masked(token_coun
   D2V_HD static constexpr void sample(Rng& rng, Mask<token_count>& mask) {
     block_mask(rng, Grid{1, token_count}, C.mask_length, seeds, BlockMask1d::masked, mask.hidden);
   }
+
+  /// Of a row of which the first `valid` tokens are no padding (masking/policy.hpp, PaddedMaskingPolicy).
+  D2V_HD static constexpr int masked_of(int valid) {
+    constexpr double prob = C.mask_prob;
+    return BlockMask1d::within_slots(valid, block_masked(valid, prob));
+  }
+  D2V_HD static constexpr int visible_of(int valid) { return BlockMask1d::visible_among(valid, masked_of(valid)); }
+  D2V_HD static constexpr void sample(Rng& rng, Mask<token_count>& mask, int valid) {
+    constexpr double prob = C.mask_prob, adjust = C.mask_prob_adjust, dropout = C.mask_dropout;
+    for (int t = valid; t < token_count; ++t) mask.hidden[t] = false;
+    block_mask(rng, Grid{1, valid}, C.mask_length, block_seeds(valid, prob, adjust, C.mask_length, 1, dropout),
+               masked_of(valid), mask.hidden);
+  }
 };
 
 }  // namespace data2vec::inline v0

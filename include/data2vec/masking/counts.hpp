@@ -77,6 +77,20 @@ struct FixedCountMask {
   static constexpr int tokens = token_count;
   static constexpr int masked = masked_count;
   static constexpr int visible = visible_tokens(tokens, masked, C.keep_masked_pct);
+
+  /// The number of visible ones among `valid` tokens of which `hidden` are hidden.
+  D2V_HD static constexpr int visible_among(int valid, int hidden) {
+    constexpr double keep = C.keep_masked_pct;
+    return visible_tokens(valid, hidden, keep);
+  }
+  /// `hidden` of a row of `valid` tokens within what the slots of a full row hold; a row of two or more tokens hides at
+  /// least one and shows at least one, a single token is shown.
+  D2V_HD static constexpr int within_slots(int valid, int hidden) {
+    if (valid < 2) return 0;
+    const int least = valid - (tokens - masked) > 1 ? valid - (tokens - masked) : 1;
+    const int most = valid - 1 < masked ? valid - 1 : masked;
+    return hidden < least ? least : hidden > most ? most : hidden;
+  }
 };
 
 }  // namespace detail

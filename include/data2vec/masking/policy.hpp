@@ -27,6 +27,16 @@ concept MaskingPolicy = requires(Rng& rng, Mask<P::tokens>& mask) {
   P::sample(rng, mask);
 };
 
+/// A policy that can hide tokens of rows that are shorter than its length, for the exact rule of padding: `masked_of(n)`
+/// says how many of n valid tokens it hides, `visible_of(n)` how many the student then sees, and `sample(rng, mask, n)`
+/// hides that many of the first n. Neither is more, nor is n - visible_of(n), than for a full row.
+template <class P>
+concept PaddedMaskingPolicy = MaskingPolicy<P> && requires(Rng& rng, Mask<P::tokens>& mask, int valid) {
+  { P::masked_of(valid) } -> std::convertible_to<int>;
+  { P::visible_of(valid) } -> std::convertible_to<int>;
+  P::sample(rng, mask, valid);
+};
+
 /// R, the number of positions that a policy hides in each row.
 template <MaskingPolicy P>
 inline constexpr int masked_tokens = [] {

@@ -52,6 +52,17 @@ struct RandomMask : detail::FixedCountMask<token_count, token_count - random_vis
   D2V_HD static constexpr void sample(Rng& rng, Mask<token_count>& mask) {
     random_mask(rng, token_count, RandomMask::masked, mask.hidden);
   }
+
+  /// Of a row of which the first `valid` tokens are no padding (masking/policy.hpp, PaddedMaskingPolicy).
+  D2V_HD static constexpr int masked_of(int valid) {
+    constexpr double prob = C.mask_prob;
+    return RandomMask::within_slots(valid, valid - random_visible(valid, prob));
+  }
+  D2V_HD static constexpr int visible_of(int valid) { return RandomMask::visible_among(valid, masked_of(valid)); }
+  D2V_HD static constexpr void sample(Rng& rng, Mask<token_count>& mask, int valid) {
+    for (int t = valid; t < token_count; ++t) mask.hidden[t] = false;
+    random_mask(rng, valid, masked_of(valid), mask.hidden);
+  }
 };
 
 }  // namespace data2vec::inline v0

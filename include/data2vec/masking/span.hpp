@@ -104,8 +104,22 @@ struct SpanMask
   static_assert(check::AtLeast<C.mask_length, 1>, "data2vec: MaskConfig::mask_length must be at least 1");
 
   D2V_HD static constexpr void sample(Rng& rng, Mask<token_count>& mask) {
-    span_mask(rng, token_count, token_count, C.mask_prob, C.mask_length, mask.hidden);
+    constexpr double prob = C.mask_prob;
+    span_mask(rng, token_count, token_count, prob, C.mask_length, mask.hidden);
     mark_exactly(rng, token_count, SpanMask::masked, mask.hidden);
+  }
+
+  /// Of a row of which the first `valid` tokens are no padding (masking/policy.hpp, PaddedMaskingPolicy).
+  D2V_HD static constexpr int masked_of(int valid) {
+    constexpr double prob = C.mask_prob, dropout = C.mask_dropout;
+    return SpanMask::within_slots(valid, span_masked(valid, prob, C.mask_length, dropout));
+  }
+  D2V_HD static constexpr int visible_of(int valid) { return SpanMask::visible_among(valid, masked_of(valid)); }
+  D2V_HD static constexpr void sample(Rng& rng, Mask<token_count>& mask, int valid) {
+    constexpr double prob = C.mask_prob;
+    for (int t = valid; t < token_count; ++t) mask.hidden[t] = false;
+    span_mask(rng, valid, valid, prob, C.mask_length, mask.hidden);
+    mark_exactly(rng, valid, masked_of(valid), mask.hidden);
   }
 };
 

@@ -5,6 +5,10 @@
 // (training/options.hpp) without recompiling: the values here are then their defaults.
 #pragma once
 
+#include <array>
+#include <cstddef>
+#include <initializer_list>
+
 #include <data2vec/core/view.hpp>
 
 namespace data2vec::inline v0 {
@@ -57,6 +61,13 @@ struct Config {
 
 enum class AlibiDistance { manhattan, euclidean };
 
+/// What becomes of the tokens that only fill up a sample to the length of its type; they stand at its end.
+enum class Padding {
+  none,       ///< samples are full: nothing is kept or computed for padding
+  reference,  ///< as the reference runs it: not seen by attention, but hidden, predicted, convolved, in target norms
+  exact,      ///< no number depends on it: as if the type had the sample's own length
+};
+
 /// What every modality brings besides its local encoder: extra tokens, prenet, ALiBi.
 struct ModalityConfig {
   int prenet_depth = 0;                     ///< P: blocks of this modality before the shared ones
@@ -81,6 +92,7 @@ struct ModalityConfig {
   bool learned_alibi_scale_per_layer = false;
   int alibi_dims = 1;                       ///< 2: distance on the grid of patches
   AlibiDistance alibi_distance = AlibiDistance::manhattan;
+  Padding padding = Padding::none;          ///< whether samples may be shorter than the type
 
   friend constexpr bool operator==(const ModalityConfig&, const ModalityConfig&) = default;
 };
@@ -95,6 +107,75 @@ struct VisionConfig {
   ModalityConfig modality = {};
 
   friend constexpr bool operator==(const VisionConfig&, const VisionConfig&) = default;
+};
+
+/// One strided convolution of the extractor of speech features.
+struct ConvLayer {
+  int channels = 512, kernel = 3, stride = 2;
+  friend constexpr bool operator==(const ConvLayer&, const ConvLayer&) = default;
+};
+
+/// Up to 16 of them, in order: `{{512, 10, 5}, {512, 3, 2}}`.
+struct ConvLayers {
+  std::array<ConvLayer, 16> layer{};
+  int size = 0;
+  constexpr ConvLayers(std::initializer_list<ConvLayer> layers) {
+    for (const ConvLayer& l : layers) layer[static_cast<std::size_t>(size++)] = l;
+  }
+  constexpr const ConvLayer& operator[](int i) const { return layer[static_cast<std::size_t>(i)]; }
+  friend constexpr bool operator==(const ConvLayers&, const ConvLayers&) = default;
+
+  /// Frames that `samples` samples give after the first `layers` layers; every layer rounds down.
+  constexpr int frames(int samples, int layers) const {
+    for (int i = 0; i < layers; ++i) {
+      const ConvLayer& l = layer[static_cast<std::size_t>(i)];
+      samples = samples < l.kernel ? 0 : (samples - l.kernel) / l.stride + 1;
+    }
+    return samples;
+  }
+  constexpr int frames(int samples) const { return frames(samples, size); }
+};
+
+/// Norms in the extractor of speech features.
+enum class ExtractorMode {
+  default_,    ///< the first layer normalises each channel over time, the others nothing
+  layer_norm,  ///< every layer normalises each frame over channels
+};
+
+/// Waveforms, by strided convolutions (wav2vec 2.0, section 2).
+struct SpeechConfig {
+  int input_size = 320'000;                 ///< samples; at 16 kHz, 20 seconds
+  ConvLayers feature_encoder_spec{{512, 10, 5}, {512, 3, 2}, {512, 3, 2}, {512, 3, 2},
+                                  {512, 3, 2},  {512, 2, 2}, {512, 2, 2}};
+  ExtractorMode extractor_mode = ExtractorMode::layer_norm;
+  int conv_pos_width = 95;                  ///< tokens that all positional convolutions together reach over
+  int conv_pos_groups = 16;
+  int conv_pos_depth = 5;                   ///< number of positional convolutions
+  bool conv_pos_pre_ln = false;             ///< a norm in front of them
+  ModalityConfig modality = {};
+
+  /// Kernel of each positional convolution.
+  constexpr int conv_pos_kernel() const {
+    const int kernel = conv_pos_width / (conv_pos_depth > 0 ? conv_pos_depth : 1);
+    return kernel > 3 ? kernel : 3;
+  }
+  friend constexpr bool operator==(const SpeechConfig&, const SpeechConfig&) = default;
+};
+
+/// Tokens of text by number.
+struct TextConfig {
+  int vocab_size = 50'265;
+  int tokens = 512;                         ///< T
+  int pad = 1;                              ///< the token that fills up
+  int max_source_positions = 512;           ///< the longest text that learned positions reach over
+  bool learned_pos = true;                  ///< learned positions; else sinusoids
+  bool no_scale_embedding = true;           ///< false: embeddings times sqrt(embed_dim)
+  bool layernorm_embedding = true;
+  double dropout = 0.1;                     ///< on the embeddings, once per sample for all masks and the teacher
+  /// Texts are of all lengths: whoever sets other fields of it chooses the rule of padding too.
+  ModalityConfig modality = {.padding = Padding::exact};
+
+  friend constexpr bool operator==(const TextConfig&, const TextConfig&) = default;
 };
 
 /// The decoder that predicts the teacher's targets at hidden positions.
@@ -125,12 +206,19 @@ struct MaskConfig {
   friend constexpr bool operator==(const MaskConfig&, const MaskConfig&) = default;
 };
 
-/// One modality of a model with its masks and its decoder.
-template <class ModalityType, class MaskingType, class DecoderType>
+/// No decoder: a branch without a shared one.
+struct NoDecoder {
+  static constexpr bool sees_all = true;
+};
+
+/// One modality of a model with its masks and its decoder. A shared decoder is a further one, of one type and one set
+/// of parameters in all branches; its predictions have a regression of their own.
+template <class ModalityType, class MaskingType, class DecoderType, class SharedDecoderType = NoDecoder>
 struct Branch {
   using Modality = ModalityType;
   using Masking = MaskingType;
   using Decoder = DecoderType;
+  using SharedDecoder = SharedDecoderType;
 };
 
 }  // namespace data2vec::inline v0

@@ -2,6 +2,7 @@
 // The fields of configurations by name: for checkpoints, comparisons and printing.
 #pragma once
 
+#include <data2vec/core/parameter.hpp>
 #include <data2vec/model/config.hpp>
 
 namespace data2vec::inline v0 {
@@ -28,6 +29,7 @@ constexpr void for_each_field(const ModalityConfig& c, F&& f) {
   f("learned_alibi_scale_per_layer", c.learned_alibi_scale_per_layer);
   f("alibi_dims", c.alibi_dims);
   f("alibi_distance", static_cast<int>(c.alibi_distance));
+  if (c.padding != Padding::none) f("padding", static_cast<int>(c.padding));  // absent in files written before
 }
 
 /// Calls `f(name, value)` for every field.
@@ -76,6 +78,44 @@ constexpr void for_each_field(const VisionConfig& c, F&& f) {
   f("in_chans", c.in_chans);
   f("embed_dim", c.embed_dim);
   f("fixed_positions", c.fixed_positions);
+  for_each_field(c.modality, f);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const SpeechConfig& c, F&& f) {
+  f("input_size", c.input_size);
+  for (int i = 0; i < c.feature_encoder_spec.size; ++i) {
+    const auto field = [&](const char* part, int value) {
+      TensorName name;  // "feature_encoder_spec.0.channels"
+      name.append("feature_encoder_spec");
+      name.append(IndexName(i).text);
+      name.append(part);
+      f(static_cast<const char*>(name.text), value);
+    };
+    field("channels", c.feature_encoder_spec[i].channels);
+    field("kernel", c.feature_encoder_spec[i].kernel);
+    field("stride", c.feature_encoder_spec[i].stride);
+  }
+  f("extractor_mode", static_cast<int>(c.extractor_mode));
+  f("conv_pos_width", c.conv_pos_width);
+  f("conv_pos_groups", c.conv_pos_groups);
+  f("conv_pos_depth", c.conv_pos_depth);
+  f("conv_pos_pre_ln", c.conv_pos_pre_ln);
+  for_each_field(c.modality, f);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const TextConfig& c, F&& f) {
+  f("vocab_size", c.vocab_size);
+  f("tokens", c.tokens);
+  f("pad", c.pad);
+  f("max_source_positions", c.max_source_positions);
+  f("learned_pos", c.learned_pos);
+  f("no_scale_embedding", c.no_scale_embedding);
+  f("layernorm_embedding", c.layernorm_embedding);
+  f("dropout", c.dropout);
   for_each_field(c.modality, f);
 }
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The configurations of the published vision models of data2vec 2.0, field by field as the reference's files have them
+// The configurations of the published models of data2vec 2.0, field by field as the reference's files have them
 // (examples/data2vec/config/v2/{base,large,huge,huge14}_images_only_task.yaml). The models made of them are in
 // objective/models.hpp, their recipes in training/recipes.hpp.
 #pragma once
@@ -69,5 +69,122 @@ inline constexpr DecoderConfig vision_large_decoder{.decoder_dim = 1024,
                                                     .decoder_kernel = 5,
                                                     .decoder_layers = 3,
                                                     .input_dropout = 0};
+
+// Speech: examples/data2vec/config/v2/{base,large}_audio_only_task.yaml. Pre-training has no padding: every recording is
+// cropped.
+
+/// Base: 12 blocks of width 768.
+inline constexpr Config speech_base{.embed_dim = 768,
+                                    .depth = 12,
+                                    .num_heads = 12,
+                                    .mlp_ratio = 4,
+                                    .norm_eps = 1e-5,
+                                    .encoder_dropout = 0.1,
+                                    .post_mlp_drop = 0.1,
+                                    .attention_dropout = 0.1,
+                                    .layerdrop = 0.05,
+                                    .average_top_k_layers = 8,
+                                    .instance_norm_target_layer = true,
+                                    .clone_batch = 8};
+/// Large: 8 prenet and 16 shared blocks of width 1024.
+inline constexpr Config speech_large{.embed_dim = 1024,
+                                     .depth = 16,
+                                     .num_heads = 16,
+                                     .mlp_ratio = 4,
+                                     .norm_eps = 1e-5,
+                                     .encoder_dropout = 0.1,
+                                     .post_mlp_drop = 0.1,
+                                     .attention_dropout = 0.1,
+                                     .average_top_k_layers = 16,
+                                     .instance_norm_target_layer = true,
+                                     .clone_batch = 12};
+
+inline constexpr ModalityConfig speech_base_modality{.prenet_depth = 0,
+                                                     .prenet_layerdrop = 0.05,
+                                                     .prenet_dropout = 0.1,
+                                                     .use_alibi_encoder = true,
+                                                     .learned_alibi_scale = true,
+                                                     .learned_alibi_scale_per_head = true};
+inline constexpr ModalityConfig speech_large_modality{.prenet_depth = 8,
+                                                      .prenet_layerdrop = 0,
+                                                      .prenet_dropout = 0.1,
+                                                      .use_alibi_encoder = true,
+                                                      .learned_alibi_scale = true,
+                                                      .learned_alibi_scale_per_head = true};
+
+inline constexpr SpeechConfig speech_base_waveforms{.input_size = 320'000, .modality = speech_base_modality};
+inline constexpr SpeechConfig speech_large_waveforms{.input_size = 320'000, .modality = speech_large_modality};
+
+inline constexpr MaskConfig speech_base_masks{.mask_prob = 0.5, .mask_prob_adjust = 0.05, .mask_length = 5};
+inline constexpr MaskConfig speech_large_masks{.mask_prob = 0.55, .mask_prob_adjust = 0.1, .mask_length = 5};
+
+inline constexpr DecoderConfig speech_base_decoder{.decoder_dim = 384,
+                                                   .decoder_groups = 16,
+                                                   .decoder_kernel = 7,
+                                                   .decoder_layers = 4,
+                                                   .input_dropout = 0.1};
+inline constexpr DecoderConfig speech_large_decoder{.decoder_dim = 768,
+                                                    .decoder_groups = 16,
+                                                    .decoder_kernel = 7,
+                                                    .decoder_layers = 4,
+                                                    .input_dropout = 0.1};
+
+// Text: examples/data2vec/config/v2/{base_text_only_task,large_text_only_task,large_text_only_task_pgrp_1M}.yaml. The
+// published rule of padding is the reference's; Padding::exact is the one to choose for a training of one's own.
+
+/// Base: 12 blocks of width 768.
+inline constexpr Config text_base{.embed_dim = 768,
+                                  .depth = 12,
+                                  .num_heads = 12,
+                                  .mlp_ratio = 4,
+                                  .norm_eps = 1e-5,
+                                  .encoder_dropout = 0.1,
+                                  .post_mlp_drop = 0.1,
+                                  .attention_dropout = 0.1,
+                                  .average_top_k_layers = 12,
+                                  .instance_norm_target_layer = true,
+                                  .ema_encoder_only = true,
+                                  .clone_batch = 8,
+                                  .loss_beta = 0,
+                                  .loss_scale = 1};
+/// Large: 24 blocks of width 1024.
+inline constexpr Config text_large{.embed_dim = 1024,
+                                   .depth = 24,
+                                   .num_heads = 16,
+                                   .mlp_ratio = 4,
+                                   .norm_eps = 1e-5,
+                                   .encoder_dropout = 0.1,
+                                   .post_mlp_drop = 0.1,
+                                   .attention_dropout = 0.1,
+                                   .average_top_k_layers = 24,
+                                   .layer_norm_target_layer = true,
+                                   .instance_norm_targets = true,
+                                   .ema_encoder_only = true,
+                                   .clone_batch = 8,
+                                   .loss_beta = 0,
+                                   .loss_scale = 1};
+/// Large with a smooth L1 loss, trained for a million updates.
+inline constexpr Config text_large_1m = [] {
+  Config c = text_large;
+  c.loss_beta = 4;
+  return c;
+}();
+
+inline constexpr TextConfig text_tokens{.vocab_size = 50'265,
+                                        .tokens = 512,
+                                        .dropout = 0.1,
+                                        .modality = {.prenet_depth = 0, .padding = Padding::reference}};
+
+inline constexpr MaskConfig text_base_masks{.mask_prob = 0.48, .mask_length = 1};
+inline constexpr MaskConfig text_large_masks{.mask_prob = 0.5, .mask_length = 1};
+
+inline constexpr DecoderConfig text_decoder{.decoder_dim = 768,
+                                            .decoder_groups = 1,
+                                            .decoder_kernel = 9,
+                                            .decoder_layers = 5,
+                                            .input_dropout = 0.1,
+                                            .decoder_residual = false,
+                                            .projection_layers = 2,
+                                            .projection_ratio = 2};
 
 }  // namespace data2vec::inline v0

@@ -3,38 +3,15 @@
 // teacher, student, decoder and losses (Baevski et al., 2022, section 3).
 #pragma once
 
-#include <data2vec/decoder/decoder.hpp>
 #include <data2vec/device/patches.hpp>
 #include <data2vec/device/reduce.hpp>
-#include <data2vec/masking/index.hpp>
-#include <data2vec/masking/policy.hpp>
 #include <data2vec/model/encoder.hpp>
+#include <data2vec/objective/decode_step.hpp>
+#include <data2vec/objective/loss_sums.hpp>
+#include <data2vec/objective/mask_indices.hpp>
 #include <data2vec/objective/targets.hpp>
 
 namespace data2vec::inline v0 {
-
-/// Weights of the loss terms at run time. A term whose weight in the configuration is zero does not exist.
-struct LossWeights {
-  double d2v_loss = 1, cls_loss = 0, recon_loss = 0;
-};
-
-/// Sums over the rows of a chunk, a step or a training set; add them up in a fixed order.
-struct LossSums {
-  double regression = 0;   ///< d2v_loss * scale * sum over hidden positions and channels
-  double cls = 0;          ///< cls_loss * scale * sum over rows and channels, without the factor sample_size
-  double recon = 0;        ///< recon_loss * scale * sum over hidden positions and channels
-  double sample_size = 0;  ///< hidden positions
-
-  LossSums& operator+=(const LossSums& other) {
-    regression += other.regression;
-    cls += other.cls;
-    recon += other.recon;
-    sample_size += other.sample_size;
-    return *this;
-  }
-  /// The summed loss as the reference logs it: the CLS term carries the factor sample_size.
-  double total() const { return regression + cls * sample_size + recon; }
-};
 
 /// Sees intermediate values of a step: `observe("targets", index, pointer, count)`. The default sees nothing.
 struct NoObserver {
@@ -48,18 +25,32 @@ struct BranchStep {
   using M = typename Br::Modality;
   using Masking = typename Br::Masking;
   using Dec = typename Br::Decoder;
+  using SharedDec = typename Br::SharedDecoder;
   using Enc = Encoder<C, M>;
+  static constexpr bool has_shared = !std::is_same_v<SharedDec, NoDecoder>;
   static constexpr int D = C.embed_dim, E = Enc::E, T_ = Enc::T_, masks = C.clone_batch;
   static constexpr int V = Masking::visible, R = masked_tokens<Masking>, filled = T_ - V;
-  static constexpr DecoderShape decoder_shape{D,         M::grid,      V,          R, C.mlp_ratio, norm_order(C),
-                                              C.norm_eps, C.norm_affine};
-  using Network = typename Dec::template Network<decoder_shape>;
+  static constexpr bool padded = Enc::padded, exact = Enc::exact;
+  static_assert(!has_shared || (Dec::sees_all && SharedDec::sees_all && C.recon_loss == 0),
+                "data2vec: a shared decoder needs decoders that see all tokens, and Config::recon_loss of 0");
+  static_assert(!exact || PaddedMaskingPolicy<Masking>,
+                "data2vec: Padding::exact needs a masking policy for shorter rows (masked_of, visible_of, sample)");
+  static_assert(!exact || requires { Dec::handles_padding; },
+                "data2vec: Padding::exact needs a decoder that heeds padding (handles_padding)");
+  static constexpr DecoderShape decoder_shape{
+      D, M::grid, V, R, C.mlp_ratio, norm_order(C), C.norm_eps, C.norm_affine, exact};
+  using Own = DecodeStep<Dec, decoder_shape, E>;
+  using Network = typename Own::Network;
+  using Common = DecodeStep<std::conditional_t<has_shared, SharedDec, Dec>, decoder_shape, E>;
   static constexpr bool has_cls = C.cls_loss > 0, has_recon = C.recon_loss > 0;
   static constexpr bool teacher_has_local = !C.ema_encoder_only && M::config.ema_local_encoder;
-  static constexpr bool drops_decoder_input = Dec::config.input_dropout > 0;
+  static constexpr int moment_rows = has_shared ? 6 : 4;  ///< rows of D sums that a step adds to
   // Names of their own: where padding precedes a double in C, clang misreads it at run time (not in constants).
   static constexpr double loss_beta = C.loss_beta;
   static constexpr double loss_scale = C.loss_scale > 0 ? C.loss_scale : 1 / init::square_root(D);
+
+  template <class T, int B>
+  using Samples = View<const SampleOf<M, T>, B, M::sample_size>;
 
   template <class T>
   struct Parameters {
@@ -77,6 +68,8 @@ struct BranchStep {
   };
   template <class T>
   using Recon = std::conditional_t<has_recon, ReconParameters<T>, Nothing>;
+  template <class T>
+  using SharedDecoder = std::conditional_t<has_shared, typename Common::Network::template Parameters<T>, Nothing>;
 
   /// Everything a step reads or, as gradients, writes.
   template <class T>
@@ -85,6 +78,7 @@ struct BranchStep {
     typename Enc::template Shared<T> blocks;
     typename Enc::template FinalNorm<T> norm;
     Recon<T> recon_proj;
+    SharedDecoder<T> shared_decoder = {};
   };
 
   template <class T, int B>
@@ -96,39 +90,39 @@ struct BranchStep {
       f("encoder", m.encoder...);
     }
   };
-  template <class T, int B>
+  template <class T, int B, int G = masks>
   struct StudentMemory {
-    static constexpr int N = B * masks, S = E + V, input_tokens = Dec::sees_all ? T_ : V;
-    typename Enc::template Memory<T, B, masks, V, true> encoder;
-    View<T, N * (S + filled), D> pool;  // the encoder's output after dropout, then noise
-    View<T, N, input_tokens, D> decoder_input;
-    typename Network::template Tape<T, N> decoder;
-    View<T, N, R, D> prediction, dprediction;
+    static constexpr int N = B * G, S = E + V;
+    typename Enc::template Memory<T, B, G, V, true> encoder;
+    typename Own::template Pool<T, N> pool;
+    typename Own::template Memory<T, N> decoder;
+    std::conditional_t<has_shared, typename Common::template Memory<T, N>, Nothing> shared_decoder;
     View<T, N, S, D> dencoded;
+    View<T, has_shared ? N : 1, has_shared ? S : 1, has_shared ? D : 1> dshared;
     View<T, N, D> cls, dcls;
     View<T, has_recon ? N : 1, has_recon ? R : 1, has_recon ? D : 1> pixels, dpixels;
     static constexpr void visit(auto&& f, auto&... m) {
       f("encoder", m.encoder...);
       f("pool", m.pool...);
-      f("decoder_input", m.decoder_input...);
       f("decoder", m.decoder...);
-      f("prediction", m.prediction...);
-      f("dprediction", m.dprediction...);
+      f("shared_decoder", m.shared_decoder...);
       f("dencoded", m.dencoded...);
+      f("dshared", m.dshared...);
       f("cls", m.cls...);
       f("dcls", m.dcls...);
       f("pixels", m.pixels...);
       f("dpixels", m.dpixels...);
     }
   };
-  /// All values of a chunk of B samples. Teacher and student use the same memory one after the other.
-  template <class T, int B>
+  /// All values of a chunk of B samples, G masks of each at a time. Teacher and student use the same memory one after
+  /// the other.
+  template <class T, int B, int G = masks>
   struct Workspace {
     View<T, B, T_, D> local, teacher_local, layer, targets, dlocal;
     View<T, B, D> target_mean;
     View<T, has_recon ? B : 1, has_recon ? T_ : 1, has_recon ? D : 1> patches;
     typename Enc::Local::template Tape<T, B> local_tape;
-    Overlay<T, TeacherMemory<T, B>, StudentMemory<T, B>> passes;
+    Overlay<T, TeacherMemory<T, B>, StudentMemory<T, B, G>> passes;
     static constexpr void visit(auto&& f, auto&... w) {
       f("local", w.local...);
       f("teacher_local", w.teacher_local...);
@@ -142,153 +136,180 @@ struct BranchStep {
     }
   };
 
-  /// Indices of a chunk, made from its masks by `index_masks`.
-  template <int B>
-  struct Indices {
-    static constexpr int N = B * masks, S = E + V;
-    typename Enc::template Index<N, V> student;
-    typename Enc::template Index<B, T_> teacher;
-    View<int, N, T_> restore;        // place of each token among the row's visible, then hidden tokens
-    View<int, N, V> visible;         // visible positions, ascending (student.keep may have another order)
-    View<int, N, R> masked;          // hidden positions, ascending
-    View<int, N, R> masked_rows;     // the same as rows of (N, T)
-    View<int, N, R> target_rows;     // the same as rows of (B, T)
-    View<int, N, T_> pool_rows;      // decoder input as rows of the pool
-    View<int, N, S> decoder_rows;    // encoder output as rows of the decoder's input, -1 for extra tokens
-    View<int, N> cls_rows, samples;  // the CLS token of each row; the sample of each row
-    static constexpr void visit(auto&& f, auto&... i) {
-      f("student", i.student...);
-      f("teacher", i.teacher...);
-      f("restore", i.restore...);
-      f("visible", i.visible...);
-      f("masked", i.masked...);
-      f("masked_rows", i.masked_rows...);
-      f("target_rows", i.target_rows...);
-      f("pool_rows", i.pool_rows...);
-      f("decoder_rows", i.decoder_rows...);
-      f("cls_rows", i.cls_rows...);
-      f("samples", i.samples...);
-    }
-  };
-
-  /// Draws the mask of every row from the policy and indexes it.
-  template <int B>
-  static void draw_masks(const Draws& draws, const Indices<B>& index) {
-    for (int n = 0; n < Indices<B>::N; ++n) {
-      Mask<T_> mask;
-      Rng rng(draws.at(Site::masks, 0, 0).key(n));
-      Masking::sample(rng, mask);
-      index_mask(mask.hidden, T_, V, index.student.keep[n].data, index.restore[n].data, index.masked[n].data);
-    }
-    index_masks<B>(index);
-  }
-
-  /// Completes the indices once `student.keep`, `restore` and `masked` are there.
-  template <int B>
-  static void index_masks(const Indices<B>& index) {
-    constexpr int N = Indices<B>::N, S = E + V;
-    Enc::index_rows(masks, index.student);
-    Enc::index_all(index.teacher);
-    for (int n = 0; n < N; ++n) {
-      for (int r = 0; r < R; ++r) {
-        index.masked_rows[n][r] = n * T_ + index.masked[n][r];
-        index.target_rows[n][r] = n / masks * T_ + index.masked[n][r];
-      }
-      for (int t = 0, v = 0; t < T_; ++t) {
-        const int place = index.restore[n][t];
-        if (place < V) index.visible[n][v++] = t;
-        index.pool_rows[n][t] = place < V ? n * S + E + place : N * S + n * filled + place - V;
-      }
-      for (int e = 0; e < E; ++e) index.decoder_rows[n][e] = -1;
-      for (int v = 0; v < V; ++v)
-        index.decoder_rows[n][E + v] = Dec::sees_all ? n * T_ + index.student.keep[n][v] : n * V + v;
-      index.cls_rows[n] = n * S + E - 1;
-      index.samples[n] = n / masks;
-    }
-  }
+  template <int B, int G = masks>
+  using Indices = MaskIndices<Enc, Masking, Dec::sees_all, B, G>;
 
   static constexpr int teacher_layer_offset = 2048;  // keeps the draws of a training-mode front end apart
 
-  /// Forward and backward of one chunk. `samples` and `teacher_samples` (B, sample_size) may be the same; `noise`
-  /// (N, T - V, D) is drawn if null. Gradients of the summed loss divided by `sample_size` (that of the whole batch)
-  /// are accumulated into `gradient`. `moments` receives sums and sums of squares per channel of predictions, then of
-  /// targets, at hidden positions (4, D).
+  /// Forward and backward of one chunk, all masks at once, on the masks of `index`. `samples` and `teacher_samples`
+  /// (B, sample_size) may be the same; `noise` (N, T - V, D) is drawn if null; with a shared decoder it is
+  /// (2, N, T - V, D), the shared decoder's first. Gradients of the summed loss divided by `sample_size` (that of the
+  /// whole batch) are accumulated into `gradient`. `index` has the lengths of the samples, if there is padding.
+  /// `moments` (moment_rows, D) receives sums and sums of squares per channel of predictions, of targets and of the
+  /// shared decoder's predictions, if there is one, at hidden positions.
   template <class Dev, class T, int B, class Observer = NoObserver>
   static LossSums step(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
-                       const Weights<T>& gradient, View<const T, B, M::sample_size> samples,
-                       View<const T, B, M::sample_size> teacher_samples, const T* noise, double noise_deviation,
+                       const Weights<T>& gradient, Samples<T, B> samples,
+                       Samples<T, B> teacher_samples, const T* noise, double noise_deviation,
                        const LossWeights& weights, double sample_size, const Workspace<T, B>& w,
                        const Indices<B>& index, double* moments, Observer&& observe = {}) {
-    constexpr int N = B * masks, S = E + V;
+    teach(pass, student, teacher, samples, teacher_samples, w, index, observe);
+    const LossSums sums = learn(pass, student, gradient, samples, noise, noise_deviation, weights, sample_size, w,
+                                index, false, moments, observe);
+    learn_local(pass, student, gradient, samples, w, lengths(index));
+    return sums;
+  }
+
+  /// The same on masks drawn from the policy, G masks of every sample at a time: one teacher, memory for G masks.
+  /// `sample_lengths` (B), for modalities with padding: how much of each sample is none; null: all of it.
+  template <class Dev, class T, int B, int G>
+  static LossSums step_by_masks(const Pass<Dev, true>& pass, const Weights<const T>& student,
+                                const Weights<const T>& teacher, const Weights<T>& gradient,
+                                Samples<T, B> samples,
+                                Samples<T, B> teacher_samples, double noise_deviation,
+                                const LossWeights& weights, double sample_size, const Workspace<T, B, G>& w,
+                                const Indices<B, G>& index, double* moments, const int* sample_lengths = nullptr) {
+    static_assert(masks % G == 0);
+    index.set_lengths(sample_lengths);
+    teach(pass, student, teacher, samples, teacher_samples, w, index, NoObserver{});
+    Pass<Dev, true> group = pass;
+    group.draws.masks = G;
+    LossSums sums;
+    for (int first = 0; first < masks; first += G) {
+      group.draws.first_mask = first;
+      index.draw(group.draws);
+      sums += learn(group, student, gradient, samples, static_cast<const T*>(nullptr), noise_deviation, weights,
+                    sample_size, w, index, first > 0, moments, NoObserver{});
+    }
+    learn_local(pass, student, gradient, samples, w, lengths(index));
+    return sums;
+  }
+
+ private:
+  /// Tokens of the samples and the targets of all positions, both (B, T, D).
+  template <class Dev, class T, int B, int G, class Observer>
+  static void teach(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
+                    Samples<T, B> samples, Samples<T, B> teacher_samples,
+                    const Workspace<T, B, G>& w, const Indices<B, G>& index, Observer&& observe) {
+    Enc::tokens(pass.device, student.branch.front.local_encoder, samples, w.local, w.local_tape, lengths(index));
+    drop_tokens<M, B>(pass, w.local);
+    observe("local_features", 0, w.local.data, w.local.size);
+    Enc::Rows::index_all(index.teacher, valid(index));
+    make_targets(pass, student, teacher, teacher_samples, w, index, observe);
+  }
+
+  /// Forward and backward of the student on G masks of each sample, down to the gradient of the tokens, which is added
+  /// to w.dlocal if there is `more` than the first such group.
+  template <class Dev, class T, int B, int G, class Observer>
+  static LossSums learn(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<T>& gradient,
+                        Samples<T, B> samples, const T* noise, double noise_deviation,
+                        const LossWeights& weights, double sample_size, const Workspace<T, B, G>& w,
+                        const Indices<B, G>& index, bool more, double* moments, Observer&& observe) {
+    constexpr int N = B * G;
     auto& d = pass.device;
     const double scale = loss_scale;
-    Enc::Local::forward(d, student.branch.front.local_encoder, samples, w.local, w.local_tape);   // (B, T, D)
-    observe("local_features", 0, w.local.data, w.local.size);
-    make_targets(pass, student, teacher, teacher_samples, w, index, observe);                     // (B, T, D)
-
-    const auto m = w.passes.template as<StudentMemory<T, B>>();
+    const auto m = w.passes.template as<StudentMemory<T, B, G>>();
     const auto encoded = Enc::forward(pass, pass, student.branch.front, student.blocks, student.norm,
                                       View<const T, B, T_, D>(w.local), index.student, m.encoder, [](auto&&...) {});
     observe("prenet", 0, encoded.prenet.data, encoded.prenet.size);
     observe("encoder", 0, encoded.encoder.data, encoded.encoder.size);
     device::copy(d, encoded.encoder.size, encoded.encoder.data, m.pool.data);
-    drop_input(pass, N, S * D, m.pool.data);
-    const DecoderInput<T> input = decoder_input<B>(pass, student, noise, noise_deviation, m, index);
-    Network::forward(pass, student.branch.decoder, input, m.prediction, m.decoder);               // (N, R, D)
-    observe("prediction", 0, m.prediction.data, m.prediction.size);
-
+    const double weight = weights.d2v_loss * scale / sample_size;
     LossSums sums;
-    sums.sample_size = N * R;
+    sums.sample_size = index.hidden();
+    DecodeOptions<T> common{pass.rates.shared_decoder_input_dropout, 1, positions(student), noise, noise_deviation};
+    DecodeOptions<T> own{pass.rates.decoder_input_dropout, 0, positions(student), noise, noise_deviation};
+    if constexpr (has_shared) {
+      const auto& memory = m.shared_decoder;
+      if (noise) own.noise += static_cast<std::ptrdiff_t>(N) * filled * D;
+      Common::template forward<Pass<Dev, true>, T, N>(pass, student.shared_decoder, common, m.pool, memory, index);
+      observe("prediction", 0, memory.prediction.data, memory.prediction.size);
+      sums.shared = weights.d2v_loss * scale *
+                    Common::template loss<Dev, T, N>(d, memory, w.targets.data, loss_beta, weight, moments + 4 * D,
+                                                     index);
+    }
+    Own::template forward<Pass<Dev, true>, T, N>(pass, student.branch.decoder, own, m.pool, m.decoder, index);
+    observe("prediction", has_shared ? 1 : 0, m.decoder.prediction.data, m.decoder.prediction.size);
     sums.regression = weights.d2v_loss * scale *
-                      device::regression_loss<D>(d, N * R, m.prediction.data, w.targets.data, index.target_rows.data,
-                                                 loss_beta, weights.d2v_loss * scale / sample_size, m.dprediction.data);
-    device::channel_moments<D>(d, N * R, m.prediction.data, nullptr, moments, moments + D);
-    device::channel_moments<D>(d, N * R, w.targets.data, index.target_rows.data, moments + 2 * D, moments + 3 * D);
+                      Own::template loss<Dev, T, N>(d, m.decoder, w.targets.data, loss_beta, weight, moments, index);
+    for (int n = 0; n < N; n += exact ? 1 : N)
+      device::channel_moments<D>(d, exact ? index.hidden(n) : N * R, w.targets.data, index.target_rows[n].data,
+                                 moments + 2 * D, moments + 3 * D);
     if constexpr (has_recon)
-      sums.recon = reconstruct<B>(pass, student, gradient, samples, weights, sample_size, w, m, index);
+      sums.recon = reconstruct<B, G>(pass, student, gradient, samples, weights, sample_size, w, m, index);
     if constexpr (has_cls) {
-      mean_targets<B>(d, w);
+      mean_targets<B>(d, w, index);
       device::gather_rows<D>(d, N, m.pool.data, index.cls_rows.data, m.cls.data);                 // (N, D)
       sums.cls = weights.cls_loss * scale *
                  device::regression_loss<D>(d, N, m.cls.data, w.target_mean.data, index.samples.data, loss_beta,
                                             weights.cls_loss * scale, m.dcls.data);
     }
 
-    using Input = View<T, N, StudentMemory<T, B>::input_tokens, D>;
-    const Input dinput{m.decoder_input.data};  // the decoder's input is read before its gradient is written
-    backward_decoder<B>(pass, student, gradient, input, dinput, m);
-    device::gather_rows<D>(d, N * S, dinput.data, index.decoder_rows.data, m.dencoded.data);      // (N, S, D)
+    Own::template backward<Pass<Dev, true>, T, N>(pass, student.branch.decoder, own, gradient.branch.decoder, m.pool,
+                                                  m.decoder, index, m.dencoded.data);
     if constexpr (has_cls) device::scatter_add_rows<D>(d, N, m.dcls.data, index.cls_rows.data, m.dencoded.data);
-    drop_input(pass, N, S * D, m.dencoded.data);
-    Enc::backward(pass, student.branch.front, student.blocks, student.norm, index.student, m.dencoded, w.dlocal,
-                  gradient.branch.front, gradient.blocks, gradient.norm, m.encoder);
-    if constexpr (M::config.local_grad_mult > 0) {
-      if constexpr (M::config.local_grad_mult != 1)
-        device::scale(d, w.dlocal.size, M::config.local_grad_mult, w.dlocal.data);
-      Enc::Local::backward(d, student.branch.front.local_encoder, samples, View<const T, B, T_, D>(w.dlocal),
-                           gradient.branch.front.local_encoder, w.local_tape);
+    Own::drop_input(pass, own, N, m.dencoded.data);
+    if constexpr (has_shared) {
+      Common::template backward<Pass<Dev, true>, T, N>(pass, student.shared_decoder, common, gradient.shared_decoder,
+                                                       m.pool, m.shared_decoder, index, m.dshared.data);
+      device::add(d, m.dencoded.size, m.dencoded.data, m.dshared.data, m.dencoded.data);
+      Common::drop_input(pass, common, N, m.dencoded.data);
     }
+    Enc::backward(pass, student.branch.front, student.blocks, student.norm, index.student, m.dencoded, w.dlocal,
+                  gradient.branch.front, gradient.blocks, gradient.norm, m.encoder, more);
     return sums;
   }
 
- private:
-  template <class Dev, class T, int B, class Observer>
+  /// The end of the backward: the local encoder, once for all masks.
+  template <class P, class T, int B, int G>
+  static void learn_local(const P& pass, const Weights<const T>& student, const Weights<T>& gradient,
+                          Samples<T, B> samples, const Workspace<T, B, G>& w,
+                          [[maybe_unused]] const int* sample_lengths) {
+    drop_tokens<M, B>(pass, w.dlocal);
+    const View<const T, B, T_, D> dlocal = w.dlocal;
+    if constexpr (detail::reads_lengths<typename Enc::Local>) {
+      Enc::Local::backward(pass.device, student.branch.front.local_encoder, samples, dlocal,
+                           gradient.branch.front.local_encoder, w.local_tape, sample_lengths);
+    } else if constexpr (detail::applies_grad_mult<typename Enc::Local>) {
+      Enc::Local::backward(pass.device, student.branch.front.local_encoder, samples, dlocal,
+                           gradient.branch.front.local_encoder, w.local_tape);
+    } else if constexpr (M::config.local_grad_mult > 0) {
+      if constexpr (M::config.local_grad_mult != 1)
+        device::scale(pass.device, w.dlocal.size, M::config.local_grad_mult, w.dlocal.data);
+      Enc::Local::backward(pass.device, student.branch.front.local_encoder, samples, dlocal,
+                           gradient.branch.front.local_encoder, w.local_tape);
+    }
+  }
+
+  /// Lengths of the samples and their tokens that are no padding; null where there is none.
+  template <class I>
+  static const int* lengths(const I& index) {
+    if constexpr (padded) return index.padding.lengths.data;
+    else return nullptr;
+  }
+  template <class I>
+  static const int* valid(const I& index) {
+    if constexpr (padded) return index.padding.valid.data;
+    else return nullptr;
+  }
+
+  template <class Dev, class T, int B, int G, class Observer>
   static void make_targets(const Pass<Dev, true>& pass, const Weights<const T>& student,
-                           const Weights<const T>& teacher, View<const T, B, M::sample_size> samples,
-                           const Workspace<T, B>& w, const Indices<B>& index, Observer&& observe) {
+                           const Weights<const T>& teacher, Samples<T, B> samples,
+                           const Workspace<T, B, G>& w, const Indices<B, G>& index, Observer&& observe) {
     auto& d = pass.device;
-    using Layers = Targets<C, B, T_, E>;
+    using Layers = Targets<C, B, T_, E, exact>;
     const auto m = w.passes.template as<TeacherMemory<T, B>>();
     const Pass<Dev, false> evaluate{d};
     View<const T, B, T_, D> local = w.local;
     if constexpr (teacher_has_local) {
-      Enc::Local::forward(d, teacher.branch.front.local_encoder, samples, w.teacher_local, m.local);
+      Enc::tokens(d, teacher.branch.front.local_encoder, samples, w.teacher_local, m.local, lengths(index));
       local = w.teacher_local;
     }
     Layers::start(d, w.targets);
     const auto tap = [&](int layer, const auto& mlp_output, const auto& block_output) {
       if (!Layers::takes(layer)) return;
-      Layers::add(d, C.end_of_block_targets ? block_output : mlp_output, w.layer, w.targets);
+      Layers::add(d, C.end_of_block_targets ? block_output : mlp_output, w.layer, w.targets, valid(index));
     };
     const auto observed = [&](int layer, const auto& mlp_output, const auto& block_output) {
       const auto& result = C.end_of_block_targets ? block_output : mlp_output;
@@ -308,82 +329,47 @@ struct BranchStep {
                                     index.teacher, m.encoder, observed);
       observe("teacher_input", 0, out.prenet.data, out.prenet.size);
     }
-    Layers::finish(d, w.targets);
+    Layers::finish(d, w.targets, valid(index));
     observe("targets", 0, w.targets.data, w.targets.size);
   }
 
-  template <class P, class T>
-  static void drop_input(const P& pass, int rows, int width, T* x) {
-    if constexpr (drops_decoder_input)
-      device::dropout(pass.device, rows, width,
-                      pass.draws.at(Site::input_dropout, 0, pass.rates.decoder_input_dropout), x, x);
-  }
-
-  /// Noise for the hidden tokens, everything in its place, positions where asked for.
-  template <int B, class P, class T>
-  static DecoderInput<T> decoder_input(const P& pass, const Weights<const T>& student, const T* noise,
-                                       double noise_deviation, const StudentMemory<T, B>& m, const Indices<B>& index) {
-    constexpr int N = B * masks, S = E + V;
-    auto& d = pass.device;
-    const T* positions = nullptr;
-    if constexpr (M::fixed_positions) positions = student.branch.front.fixed_positional_encoder.positions.data;
-    if constexpr (!Dec::sees_all) {
-      device::copy_strided(d, N, V * D, m.pool.data + E * D, S * D, m.decoder_input.data, V * D);
-    } else {
-      T* drawn = m.pool.data + static_cast<std::ptrdiff_t>(N) * S * D;
-      if (noise) device::copy(d, static_cast<std::size_t>(N) * filled * D, noise, drawn);
-      else device::normal_noise(d, N, filled * D, pass.draws.at(Site::noise, 0, noise_deviation), drawn);
-      device::gather_rows<D>(d, N * T_, m.pool.data, index.pool_rows.data, m.decoder_input.data);  // (N, T, D)
-      if constexpr (Dec::config.add_positions_masked)
-        for (int n = 0; n < N; ++n)
-          for (int r = 0; r < R; ++r) {
-            const int t = index.masked[n][r];
-            T* token = m.decoder_input[n][t].data;
-            device::add(d, D, token, positions + static_cast<std::ptrdiff_t>(t) * D, token);
-          }
-      if constexpr (Dec::config.add_positions_all)
-        for (int n = 0; n < N; ++n)
-          device::add(d, static_cast<std::size_t>(T_) * D, m.decoder_input[n].data, positions, m.decoder_input[n].data);
-    }
-    return {m.decoder_input.data, positions, index.visible.data, index.masked.data, index.masked_rows.data};
-  }
-
-  /// The decoder's backward needs its input, so the gradient goes to scratch first and then takes the input's place.
-  template <int B, class P, class T, class Input>
-  static void backward_decoder(const P& pass, const Weights<const T>& student, const Weights<T>& gradient,
-                               const DecoderInput<T>& input, Input dinput, const StudentMemory<T, B>& m) {
-    const Input scratch{m.pool.data};  // the encoder's output has been read
-    static_assert(Input::size <= decltype(m.pool)::size);
-    Network::backward(pass, student.branch.decoder, input, m.dprediction, scratch, gradient.branch.decoder, m.decoder);
-    device::copy(pass.device, Input::size, scratch.data, dinput.data);
+  /// Fixed positions (T, D), or null.
+  template <class T>
+  static const T* positions(const Weights<const T>& student) {
+    if constexpr (M::fixed_positions) return student.branch.front.fixed_positional_encoder.positions.data;
+    else return nullptr;
   }
 
   /// Mean over the tokens of each sample's targets: (B, D), the target of the CLS token.
-  template <int B, class Dev, class T>
-  static void mean_targets(Dev& d, const Workspace<T, B>& w) {
+  template <int B, class Dev>
+  static void mean_targets(Dev& d, const auto& w, const auto& index) {
     device::fill(d, w.target_mean.size, 0, w.target_mean.data);
-    for (int b = 0; b < B; ++b)
-      for (int t = 0; t < T_; ++t)
+    for (int b = 0; b < B; ++b) {
+      const int tokens = exact ? index.valid(b) : T_;
+      for (int t = 0; t < tokens; ++t)
         device::add(d, D, w.target_mean[b].data, w.targets[b][t].data, w.target_mean[b].data);
-    device::scale(d, w.target_mean.size, 1.0 / T_, w.target_mean.data);
+      if constexpr (exact) device::scale(d, D, 1.0 / tokens, w.target_mean[b].data);
+    }
+    if constexpr (!exact) device::scale(d, w.target_mean.size, 1.0 / T_, w.target_mean.data);
   }
 
   /// Pixel reconstruction from the decoder's output; its gradient is added to that of the prediction.
-  template <int B, class P, class T>
+  template <int B, int G, class P, class T>
   static double reconstruct(const P& pass, const Weights<const T>& student, const Weights<T>& gradient,
-                            View<const T, B, M::sample_size> samples, const LossWeights& weights, double sample_size,
-                            const Workspace<T, B>& w, const StudentMemory<T, B>& m, const Indices<B>& index) {
-    constexpr int N = B * masks;
+                            Samples<T, B> samples, const LossWeights& weights, double sample_size,
+                            const Workspace<T, B, G>& w, const StudentMemory<T, B, G>& m, const Indices<B, G>& index) {
+    constexpr int N = B * G;
     using Projection = Linear<D, D, LinearInit::fan_in>;
     auto& d = pass.device;
     device::normalised_patches<M::vision.in_chans, M::vision.input_size, M::vision.patch_size>(d, B, samples.data,
                                                                                                w.patches.data);
-    Projection::forward(d, student.recon_proj.linear, N * R, m.prediction.data, m.pixels.data);   // (N, R, D)
+    Projection::forward(d, student.recon_proj.linear, N * R, m.decoder.prediction.data, m.pixels.data);   // (N, R, D)
     const double sum = device::regression_loss<D>(d, N * R, m.pixels.data, w.patches.data, index.target_rows.data,
                                                   loss_beta, weights.recon_loss * loss_scale / sample_size,
                                                   m.dpixels.data);
-    Projection::template backward<Grad::accumulate>(d, student.recon_proj.linear, N * R, m.prediction.data,
-                                                    m.dpixels.data, m.dprediction.data, gradient.recon_proj.linear);
+    Projection::template backward<Grad::accumulate>(d, student.recon_proj.linear, N * R, m.decoder.prediction.data,
+                                                    m.dpixels.data, m.decoder.dprediction.data,
+                                                    gradient.recon_proj.linear);
     return weights.recon_loss * loss_scale * sum;
   }
 };

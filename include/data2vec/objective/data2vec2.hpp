@@ -17,8 +17,8 @@ namespace data2vec::inline v0 {
 /// them; not counted are norms, softmax, element-wise work, losses and the update. No block is skipped by layer drop.
 struct StepFlops {
   double local = 0;    ///< the student's local encoder, forward and backward; its input needs no gradient
-  double teacher = 0;  ///< forward alone, on all tokens: local encoder if the teacher owns one, prenet, shared blocks
-  double student = 0;  ///< prenet and shared blocks on the visible tokens of all masks, forward and backward
+  double teacher = 0;  ///< forward alone, on all tokens: local encoder if the teacher owns one, positions, blocks
+  double student = 0;  ///< positions, prenet and shared blocks of all masks, forward and backward
   double decoder = 0;  ///< decoder and pixel reconstruction of all masks, forward and backward
   constexpr double total() const { return local + teacher + student + decoder; }
 };
@@ -66,18 +66,22 @@ struct Data2Vec2Model {
     typename Blocks::template Parameters<T> blocks;
     typename First::Enc::template FinalNorm<T> norm;
     typename First::template Recon<T> recon_proj;
+    typename First::template SharedDecoder<T> shared_decoder;
     static constexpr void visit(auto&& f, auto&... p) {
       f("modality_encoders", p.modality_encoders...);
       f("blocks", p.blocks...);
       f("norm", p.norm...);
       f("recon_proj", p.recon_proj...);
+      f("shared_decoder", p.shared_decoder...);
     }
   };
 
   /// What a step of branch `i` needs of them.
   template <int i, class T>
   static typename BranchAt<i>::template Weights<T> weights(const Parameters<T>& p) {
-    return {std::get<static_cast<std::size_t>(i)>(p.modality_encoders.branch), p.blocks, p.norm, p.recon_proj};
+    using Shared = typename BranchAt<i>::template SharedDecoder<T>;
+    return {std::get<static_cast<std::size_t>(i)>(p.modality_encoders.branch), p.blocks, p.norm,
+            alike<typename BranchAt<i>::template Recon<T>>(p.recon_proj), alike<Shared>(p.shared_decoder)};
   }
 
   /// Elements of all tensors, fixed tables included (as the reference's state dict counts them).
@@ -85,7 +89,7 @@ struct Data2Vec2Model {
 
   /// Whether a tensor belongs to pre-training alone: decoders and the projection to pixels.
   static constexpr bool in_decoder(std::string_view name) {
-    return name.starts_with("recon_proj.") || name.find(".decoder.") != std::string_view::npos;
+    return name.starts_with("recon_proj.") || name.starts_with("shared_decoder.") || name.find(".decoder.") != std::string_view::npos;
   }
 
   /// Whether the teacher owns a tensor, that is, follows the student's by a moving average (a copy if not trained).
@@ -93,7 +97,9 @@ struct Data2Vec2Model {
     if (C.ema_encoder_only) return name.starts_with("blocks.");
     if (in_decoder(name)) return false;
     bool owned = true;
-    ((owned = owned && (Br::Modality::config.ema_local_encoder || !belongs_to<Br>(name, ".local_encoder."))), ...);
+    ((owned = owned && (Br::Modality::config.ema_local_encoder || (!belongs_to<Br>(name, ".local_encoder.") &&
+                                                                       !belongs_to<Br>(name, ".project_features.")))),
+     ...);
     return owned;
   }
 
@@ -103,8 +109,17 @@ struct Data2Vec2Model {
   static constexpr std::size_t teacher_parameter_count =
       elements_where<Parameters<float>>([](std::string_view name) { return in_teacher(name); });
 
-  /// Whether a gradient reaches a tensor. What none reaches is left alone by the optimizer: no decay, no moments.
-  static constexpr bool receives_gradient(std::string_view name) {
+  /// The branch that a tensor belongs to, or -1 if all share it.
+  static constexpr int branch_of(std::string_view name) {
+    int found = -1, i = 0;
+    ((found = belongs_to<Br>(name, ".") ? i : found, ++i), ...);
+    return found;
+  }
+
+  /// Whether a gradient reaches a tensor in a step of branch `i`. What none reaches is left alone by the optimizer: no
+  /// decay, no moments.
+  static constexpr bool receives_gradient(std::string_view name, int i = 0) {
+    if (const int owner = branch_of(name); owner >= 0 && owner != i) return false;
     return ((Br::Modality::config.local_grad_mult != 0 || !belongs_to<Br>(name, ".local_encoder.")) && ...);
   }
 
@@ -116,24 +131,24 @@ struct Data2Vec2Model {
   static constexpr StepFlops step_flops = [] {
     using B = BranchAt<i>;
     const double local = B::Enc::Local::flops_per_sample;
-    const auto encoder = [](int sequence) { return B::Enc::Prenet::flops(sequence) + B::Enc::Blocks::flops(sequence); };
     double local_backward = local, decoder = 3 * B::Network::flops_per_row;
     if constexpr (requires { B::Enc::Local::backward_flops_per_sample; })
       local_backward = B::Enc::Local::backward_flops_per_sample;
     if constexpr (requires { B::Network::backward_flops_per_row; })
       decoder = B::Network::flops_per_row + B::Network::backward_flops_per_row;
+    if constexpr (B::has_shared) decoder += 3 * B::Common::Network::flops_per_row;
     if (B::has_recon) decoder += 3 * B::R * 2.0 * B::D * B::D;
     return StepFlops{.local = local + (B::M::config.local_grad_mult > 0 ? local_backward : 0),
-                     .teacher = (B::teacher_has_local ? local : 0) + encoder(B::E + B::T_),
-                     .student = 3 * B::masks * encoder(B::E + B::V),
+                     .teacher = (B::teacher_has_local ? local : 0) + B::Enc::flops(B::E + B::T_),
+                     .student = 3 * B::masks * B::Enc::flops(B::E + B::V),
                      .decoder = B::masks * decoder};
   }();
   template <int i = 0>
   static constexpr double flops_per_sample = step_flops<i>.total();
 
-  /// Elements of the workspace of a chunk of B samples.
-  template <int B, int i = 0>
-  static constexpr std::size_t workspace_size = buffer_size<typename BranchAt<i>::template Workspace<float, B>>;
+  /// Elements of the workspace of a chunk of B samples with G masks of each at a time.
+  template <int B, int G = C.clone_batch, int i = 0>
+  static constexpr std::size_t workspace_size = buffer_size<typename BranchAt<i>::template Workspace<float, B, G>>;
 
   /// Random initial weights (spec of the reference: BERT initialisation and the defaults of its layers), a function of
   /// the seed alone. `buffer` holds buffer_size<Parameters<T>> elements, the gaps between tensors are zeroed.

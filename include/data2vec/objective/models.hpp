@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: MIT
-// The published vision models of data2vec 2.0 as types.
+// The published models of data2vec 2.0 as types.
 #pragma once
 
+#include <data2vec/decoder/conv1d.hpp>
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/masking/block.hpp>
+#include <data2vec/masking/random.hpp>
+#include <data2vec/modality/speech.hpp>
+#include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/model/presets.hpp>
 #include <data2vec/objective/data2vec2.hpp>
@@ -28,5 +32,32 @@ struct VisionHuge
 /// 631 million, 64 of 256.
 struct VisionHuge14
     : Data2Vec2<vision_huge14, detail::VisionBranch<vision_huge14_images, vision_large_masks, vision_large_decoder>> {};
+
+namespace detail {
+template <SpeechConfig waveforms, MaskConfig masks, DecoderConfig decoder>
+using SpeechBranch =
+    Branch<Speech<waveforms>, BlockMask1d<Speech<waveforms>::tokens, masks>, Conv1dDecoder<decoder>>;
+}
+
+/// 93 million parameters in the encoder, 500 of 999 frames visible.
+struct SpeechBase
+    : Data2Vec2<speech_base, detail::SpeechBranch<speech_base_waveforms, speech_base_masks, speech_base_decoder>> {};
+/// 313 million, 450 of 999.
+struct SpeechLarge
+    : Data2Vec2<speech_large, detail::SpeechBranch<speech_large_waveforms, speech_large_masks, speech_large_decoder>> {
+};
+
+namespace detail {
+template <MaskConfig masks>
+using TextBranch = Branch<Text<text_tokens>, RandomMask<text_tokens.tokens, masks>,
+                          Conv1dDecoder<text_decoder, LinearInit::bert>>;
+}
+
+/// 124 million parameters in the encoder, 39 of them of tokens; 266 of 512 tokens visible.
+struct TextBase : Data2Vec2<text_base, detail::TextBranch<text_base_masks>> {};
+/// 354 million, 256 of 512.
+struct TextLarge : Data2Vec2<text_large, detail::TextBranch<text_large_masks>> {};
+/// The same with a smooth L1 loss.
+struct TextLarge1M : Data2Vec2<text_large_1m, detail::TextBranch<text_large_masks>> {};
 
 }  // namespace data2vec::inline v0

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Checkpoints: everything that a training needs to go on to the bit, in one safetensors file that describes itself.
-// Tensors are "student.", "teacher.", "adam_m." and "adam_v." with the reference's names; the metadata hold the model's
-// configuration and the training's progress as JSON.
+// Tensors are "student.", "teacher.", "adam_m." and "adam_v." with the reference's names (without a teacher "weights."
+// and the moments); the metadata hold the model's configuration and the training's progress as JSON.
 #pragma once
 
 #include <algorithm>
@@ -48,36 +48,78 @@ inline void list_differences(const Json& expected, const Json& found, const std:
 
 }  // namespace detail
 
-/// The configuration of a model as JSON: encoder, modality, masks, decoder.
+/// What makes a model the one that it is, as JSON. Specialise it for what has checkpoints and is no model of the
+/// library's, as finetune/checkpoint.hpp does for classifiers.
+template <class Model>
+struct Description {
+  static Json json() {
+    Json json = of<0>();
+    json["model"] = detail::fields_of(Model::config);
+    using SharedDec = typename Model::First::SharedDec;
+    if constexpr (Model::First::has_shared) json["shared_decoder"] = detail::fields_of(SharedDec::config);
+    [&]<int... i>(std::integer_sequence<int, i...>) {
+      ((json["further"][Model::template BranchAt<i + 1>::M::name] = of<i + 1>()), ...);
+    }(std::make_integer_sequence<int, Model::branches - 1>{});
+    return json;
+  }
+
+  /// Modality, masks and decoder of branch `i`.
+  template <int i>
+  static Json of() {
+    using B = typename Model::template BranchAt<i>;
+    Json json = {{"modality", {{"name", B::M::name}}}};
+    if constexpr (requires { B::M::vision; }) json["modality"].update(detail::fields_of(B::M::vision));
+    else if constexpr (requires { B::M::speech; }) json["modality"].update(detail::fields_of(B::M::speech));
+    else if constexpr (requires { B::M::text; }) json["modality"].update(detail::fields_of(B::M::text));
+    else json["modality"].update(detail::fields_of(B::M::config));
+    json["masks"] = {{"tokens", B::T_}, {"visible", B::V}, {"masked", B::R}};
+    if constexpr (requires { B::Masking::config; }) json["masks"].update(detail::fields_of(B::Masking::config));
+    json["decoder"] = detail::fields_of(B::Dec::config);
+    json["decoder"]["sees_all"] = B::Dec::sees_all;
+    return json;
+  }
+};
+
+/// The configuration of a model as JSON: encoder, modality, masks, decoder, those of further branches; of a classifier: encoder, modality, head.
 template <class Model>
 Json describe_model() {
-  using B = typename Model::First;
-  Json json = {{"model", detail::fields_of(Model::config)}, {"modality", {{"name", B::M::name}}}};
-  if constexpr (requires { B::M::vision; }) json["modality"].update(detail::fields_of(B::M::vision));
-  else json["modality"].update(detail::fields_of(B::M::config));
-  json["masks"] = {{"tokens", B::T_}, {"visible", B::V}, {"masked", B::R}};
-  if constexpr (requires { B::Masking::config; }) json["masks"].update(detail::fields_of(B::Masking::config));
-  json["decoder"] = detail::fields_of(B::Dec::config);
-  json["decoder"]["sees_all"] = B::Dec::sees_all;
-  return json;
+  return Description<Model>::json();
 }
 
-/// Writes a checkpoint; an existing file is replaced only once the new one is complete and on disk. `extra` is kept
-/// with it (options, progress of the caller). Throws FileError; the old file then stays.
+namespace detail {
+
+struct CheckpointPart {
+  const char* prefix;
+  float* buffer;
+};
+
+/// The buffers of a training, with what stands before the names of their tensors.
+inline std::vector<CheckpointPart> checkpoint_parts(const TrainingState& state) {
+  if (!state.teacher) return {{"weights.", state.weights}, {"adam_m.", state.m}, {"adam_v.", state.v}};
+  return {{"student.", state.weights}, {"teacher.", state.teacher}, {"adam_m.", state.m}, {"adam_v.", state.v}};
+}
+
+}  // namespace detail
+
+/// Writes a checkpoint of Trainer::state() or FineTuner::state(); `Model` is their ModelType. An existing file is
+/// replaced only once the new one is complete and on disk. `extra` is kept with it (options, progress of the caller).
+/// Throws FileError; the old file then stays.
 template <class Model>
 void save_checkpoint(const std::string& path, const TrainingState& state, const Json& extra = Json::object()) {
   using P = typename Model::template Parameters<float>;
   std::vector<Tensor> tensors;
-  for (const auto& [prefix, buffer] : {std::pair{"student.", state.weights}, std::pair{"teacher.", state.teacher},
-                                       std::pair{"adam_m.", state.m}, std::pair{"adam_v.", state.v}})
+  for (const auto& [prefix, buffer] : detail::checkpoint_parts(state))
     for (Tensor& tensor : named_tensors<P>(buffer, prefix)) tensors.push_back(std::move(tensor));
-  write_safetensors(path, tensors,
-                    {{"schema", std::to_string(checkpoint_schema)},
-                     {"data2vec", version},
-                     {"instruction_set", isa::Native::name},
-                     {"updates", std::to_string(*state.updates)},
-                     {"configuration", describe_model<Model>().dump()},
-                     {"extra", extra.dump()}});
+  SafetensorsMetadata metadata{{"schema", std::to_string(checkpoint_schema)},
+                               {"data2vec", version},
+                               {"instruction_set", isa::Native::name},
+                               {"updates", std::to_string(*state.updates)},
+                               {"configuration", describe_model<Model>().dump()},
+                               {"extra", extra.dump()}};
+  if (!state.branch_updates.empty())
+    metadata.emplace("branch_updates",
+                     Json(std::vector<std::int64_t>(state.branch_updates.begin(), state.branch_updates.end())).dump());
+  write_safetensors(path, tensors, metadata);
 }
 
 namespace detail {
@@ -143,18 +185,23 @@ Json load_checkpoint(const std::string& path, const TrainingState& state) {
   const std::string& count = detail::checkpoint_entry(file, "updates");
   if (std::from_chars(count.data(), count.data() + count.size(), updates).ptr != count.data() + count.size())
     throw FileError(path, "expected the number of updates, found \"" + count + "\"");
-  // All or nothing: into buffers of our own first.
-  const auto read = [&](const char* prefix) {
-    Buffer<float> buffer(buffer_size<P>);
-    load_weights<P>(file, buffer.data(), prefix);
-    return buffer;
-  };
-  const Buffer<float> weights = read("student."), teacher = read("teacher."), m = read("adam_m."), v = read("adam_v.");
-  std::copy(weights.begin(), weights.end(), state.weights);
-  std::copy(teacher.begin(), teacher.end(), state.teacher);
-  std::copy(m.begin(), m.end(), state.m);
-  std::copy(v.begin(), v.end(), state.v);
+  std::vector<std::int64_t> branch_updates;
+  if (!state.branch_updates.empty()) {
+    const std::string& counts = detail::checkpoint_entry(file, "branch_updates");
+    const Json json = parse_json(counts, path);
+    for (const Json& each : json.is_array() ? json : Json::array())
+      branch_updates.push_back(each.is_number_integer() ? each.template get<std::int64_t>() : -1);
+    if (branch_updates.size() != state.branch_updates.size() ||
+        std::any_of(branch_updates.begin(), branch_updates.end(), [](std::int64_t n) { return n < 0; }))
+      throw FileError(path, "expected the numbers of updates of " + std::to_string(state.branch_updates.size()) +
+                                " branches, found \"" + counts + "\"");
+  }
+  const auto parts = detail::checkpoint_parts(state);
+  std::vector<Buffer<float>> read;  // all or nothing: into buffers of our own first
+  for (const auto& part : parts) load_weights<P>(file, read.emplace_back(buffer_size<P>).data(), part.prefix);
+  for (std::size_t i = 0; i < parts.size(); ++i) std::copy(read[i].begin(), read[i].end(), parts[i].buffer);
   *state.updates = updates;
+  std::copy(branch_updates.begin(), branch_updates.end(), state.branch_updates.begin());
   return extra;
 }
 

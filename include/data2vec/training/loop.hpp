@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The loop around a trainer: batches, log, checkpoints, alarms, and an end that loses nothing.
+// The loop around a trainer or a fine-tuner: batches, log, checkpoints, alarms, and an end that loses nothing.
 #pragma once
 
 #include <chrono>
@@ -7,6 +7,8 @@
 #include <filesystem>
 #include <functional>
 #include <string>
+#include <type_traits>
+#include <utility>
 
 #include <data2vec/io/lock.hpp>
 #include <data2vec/io/log.hpp>
@@ -27,18 +29,32 @@ struct LoopOptions {
 };
 
 /// What the loop tells. All may be empty.
-struct LoopEvents {
-  std::function<void(const StepReport&)> step = {};
-  std::function<void(const HealthReport&)> health = {};
+template <class Report>
+struct BasicLoopEvents {
+  std::function<void(const Report&)> step = {};
+  std::function<void(const HealthReport&)> health = {};  ///< of a training with a teacher
   std::function<void(const std::string&)> note = {};  ///< things to know that stop nothing: an alarm, a failed save
 };
+using LoopEvents = BasicLoopEvents<StepReport>;
 
 enum class LoopEnd { finished, stopped };
+
+/// A report as a line of the log. What another kind of trainer reports has an overload of its own, found by its
+/// namespace.
+inline Json log_line(const StepReport& r) {
+  return {{"update", r.update},         {"loss", r.loss},
+          {"regression", r.regression}, {"cls", r.cls},
+          {"recon", r.recon},           {"sample_size", r.sample_size},
+          {"target_var", r.target_var}, {"pred_var", r.pred_var},
+          {"gradient_norm", r.gradient_norm}, {"learning_rate", r.learning_rate},
+          {"ema_decay", r.ema_decay},   {"skipped", r.skipped}};
+}
 
 namespace detail {
 
 /// The ids of a batch's samples with values that are not finite.
-inline std::string non_finite_samples(const Batch<float>& batch) {
+template <class AnyBatch>
+std::string non_finite_samples(const AnyBatch& batch) {
   std::string ids;
   const std::size_t width = batch.ids.empty() ? 0 : batch.samples.size() / batch.ids.size();
   for (std::size_t i = 0; i < batch.ids.size(); ++i)
@@ -60,33 +76,40 @@ std::string name_non_finite(const std::string& ids, std::span<const float> gradi
   return text + "the norm of the gradient overflows";
 }
 
-inline Json json_of(const StepReport& r) {
-  return {{"update", r.update},         {"loss", r.loss},
-          {"regression", r.regression}, {"cls", r.cls},
-          {"recon", r.recon},           {"sample_size", r.sample_size},
-          {"target_var", r.target_var}, {"pred_var", r.pred_var},
-          {"gradient_norm", r.gradient_norm}, {"learning_rate", r.learning_rate},
-          {"ema_decay", r.ema_decay},   {"skipped", r.skipped}};
+/// Removes what killed processes left of half-written files. Only for the holder of the folder's lock.
+inline void remove_leftovers(const std::string& folder) {
+  std::error_code error;
+  for (const auto& entry : std::filesystem::directory_iterator(folder, error)) {
+    const std::string name = entry.path().filename().string();
+    if (name.starts_with("checkpoint.safetensors.tmp") || name.starts_with("log.jsonl.tmp"))
+      std::filesystem::remove(entry.path(), error);
+  }
 }
+
+template <class Trainer, class Next>
+using ReportOf = std::remove_cvref_t<decltype(std::declval<Trainer&>().step(std::declval<Next&>()()))>;
 
 }  // namespace detail
 
-/// Trains `trainer` up to `options.updates`. `next()` returns the batch of update trainer.updates(), with accumulation
-/// its micro-batch trainer.pending(); it must be a function of these. `stop` becomes non-zero when the training shall
-/// end early (a signal): it is saved, then the loop returns; micro-batches of an unfinished update are done again on
-/// resume. A checkpoint that cannot be written is a note, and the one before stays; at the end it is a FileError.
-/// Throws FileError for the folder, MismatchError for a checkpoint of another model, OptionError for a trainer with an
-/// accumulation that was never applied, Error after too many updates in a row without a finite gradient.
+/// Trains `trainer`, a Trainer or (with finetune/checkpoint.hpp) a FineTuner, up to `options.updates`. `next()` returns
+/// the batch of update trainer.updates(), with accumulation its micro-batch trainer.pending(); it must be a function of
+/// these. `stop` becomes non-zero when the training shall end early (a signal): it is saved, then the loop returns;
+/// micro-batches of an unfinished update are done again on resume. A checkpoint that cannot be written is a note, and
+/// the one before stays; at the end it is a FileError. Throws FileError for the folder, MismatchError for a checkpoint
+/// of another model, OptionError for a trainer with an accumulation that was never applied, Error after too many
+/// updates in a row without a finite gradient.
 template <class Trainer, class Next>
 LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, const volatile std::sig_atomic_t& stop,
-                 const LoopEvents& events = {}) {
+                 const BasicLoopEvents<detail::ReportOf<Trainer, Next>>& events = {}) {
   using Model = typename Trainer::ModelType;
   using Clock = std::chrono::steady_clock;
+  constexpr bool has_teacher = requires { trainer.teacher(); };
   trainer.state();  // refuses a trainer between the micro-batches of an update
   std::error_code error;
   std::filesystem::create_directories(options.out, error);
   if (error) throw FileError(options.out, "cannot make this folder: " + error.message());
   const FolderLock lock(options.out);
+  detail::remove_leftovers(options.out);
   const std::string checkpoint = options.out + "/checkpoint.safetensors";
   if (options.resume) load_checkpoint<Model>(checkpoint, trainer.state());
   else if (std::filesystem::exists(checkpoint))
@@ -100,20 +123,20 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
   extra["updates_planned"] = options.updates;
   const auto save = [&] { save_checkpoint<Model>(checkpoint, trainer.state(), extra); };
 
-  CollapseMonitor<Model> monitor;
-  Collapse alarmed = Collapse::none;
+  std::conditional_t<has_teacher, CollapseMonitor<Model>, Nothing> monitor;
+  [[maybe_unused]] Collapse alarmed = Collapse::none;
   auto saved = Clock::now();
   int skipped = 0;
   std::string bad_samples;  // of the update's micro-batches
   while (trainer.updates() < options.updates && !stop) {
-    const Batch<float> batch = next();
-    const StepReport report = trainer.step(batch);
+    const auto batch = next();
+    const auto report = trainer.step(batch);
     if (!is_finite(report.loss) || report.skipped) {
       const std::string ids = detail::non_finite_samples(batch);
       bad_samples += (bad_samples.empty() || ids.empty() ? "" : ", ") + ids;
     }
     if (!report.updated && !report.skipped) continue;
-    log.write(detail::json_of(report));
+    log.write(log_line(report));
     if (events.step) events.step(report);
     if (report.skipped) {
       const std::string what = "update " + std::to_string(report.update) + " skipped: " +
@@ -127,14 +150,16 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
       continue;
     }
     skipped = 0;
-    if (options.monitor_every > 0 && report.update % options.monitor_every == 0 && batch.ids.size() >= 8) {
-      const HealthReport health = monitor.look(batch.samples.data(), trainer.weights().data(), trainer.teacher().data(),
-                                               report.target_var, report.pred_var, report.ema_decay);
-      if (events.health) events.health(health);
-      if (health.alarm.cause != alarmed && health.alarm.cause != Collapse::none)
-        tell("collapse at update " + std::to_string(report.update) + ": " + health.alarm.text);
-      alarmed = health.alarm.cause;
-    }
+    if constexpr (has_teacher)
+      if (options.monitor_every > 0 && report.update % options.monitor_every == 0 && batch.ids.size() >= 8) {
+        const HealthReport health =
+            monitor.look(batch.samples.data(), trainer.weights().data(), trainer.teacher().data(), report.target_var,
+                         report.pred_var, report.ema_decay);
+        if (events.health) events.health(health);
+        if (health.alarm.cause != alarmed && health.alarm.cause != Collapse::none)
+          tell("collapse at update " + std::to_string(report.update) + ": " + health.alarm.text);
+        alarmed = health.alarm.cause;
+      }
     if (std::chrono::duration<double>(Clock::now() - saved).count() >= options.save_every) {
       try {
         save();
@@ -144,7 +169,7 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
       saved = Clock::now();
     }
   }
-  trainer.drop_pending();
+  if constexpr (requires { trainer.drop_pending(); }) trainer.drop_pending();
   save();
   return trainer.updates() >= options.updates ? LoopEnd::finished : LoopEnd::stopped;
 }

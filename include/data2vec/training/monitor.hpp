@@ -83,7 +83,7 @@ class CollapseMonitor {
     const auto weights = Model::template weights<0>(bind<typename Model::template Parameters<const float>>(student));
     const View<const float, samples, sample_size> images{input};
     Cpu device;
-    Enc::index_all(index);
+    Enc::Rows::index_all(index);
     Enc::Local::forward(device, weights.branch.front.local_encoder, images, memory.local, memory.tape);
     measure(report.stages, "local encoder", memory.local.data, T_, D);
     const auto out = Enc::forward(Pass{device}, Pass{device}, weights.branch.front, weights.blocks, weights.norm,

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The run-time settings that the published vision models were trained with.
+// The run-time settings that the published models were trained with.
 #pragma once
 
 #include <data2vec/objective/models.hpp>
@@ -35,5 +35,46 @@ inline TrainerOptions vision_huge_recipe() {
 inline TrainerOptions vision_huge14_recipe() {
   return detail::vision_recipe<VisionHuge14>(4e-4, 500'000, {0.9998, 1, 300'000});
 }
+
+namespace detail {
+/// The run-time settings that both published speech models share.
+template <class Model>
+TrainerOptions speech_recipe(const CosineSchedule& schedule, double clip_norm, const EmaConfig& ema) {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = schedule;
+  options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = clip_norm,
+                       .decay_scope = DecayScope::all};
+  options.ema = ema;
+  return options;
+}
+}  // namespace detail
+
+/// Speech: the published batches are some 500 (base) and 960 (large) seconds of 16 kHz.
+inline TrainerOptions speech_base_recipe() {
+  return detail::speech_recipe<SpeechBase>({.lr = 7.5e-4, .warmup_updates = 8'000, .max_update = 400'000}, 0,
+                                           {0.999, 0.99999, 75'000});
+}
+inline TrainerOptions speech_large_recipe() {
+  return detail::speech_recipe<SpeechLarge>({.lr = 4e-4, .warmup_updates = 10'000, .max_update = 600'000}, 1,
+                                            {0.9997, 1, 300'000});
+}
+
+namespace detail {
+/// The run-time settings that all published text models share.
+template <class Model>
+TrainerOptions text_recipe(double lr, std::int64_t max_update) {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = CosineSchedule{.lr = lr, .warmup_updates = 4'000, .max_update = max_update};
+  options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 1,
+                       .decay_scope = DecayScope::all};
+  options.ema = {0.9999, 0.99999, 100'000};
+  return options;
+}
+}  // namespace detail
+
+/// Text: the published batches are 64 sequences of 512 tokens.
+inline TrainerOptions text_base_recipe() { return detail::text_recipe<TextBase>(2e-4, 1'000'000); }
+inline TrainerOptions text_large_recipe() { return detail::text_recipe<TextLarge>(1e-4, 600'000); }
+inline TrainerOptions text_large_1m_recipe() { return detail::text_recipe<TextLarge1M>(1e-4, 1'000'000); }
 
 }  // namespace data2vec::inline v0

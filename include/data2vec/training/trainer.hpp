@@ -1,71 +1,32 @@
 // SPDX-License-Identifier: MIT
 // One training step of a model on the CPU: masks, teacher, student, decoder, losses, backward, clipping, Adam, moving
-// average of the teacher. Samples run depth first in chunks; threads take units of chunks, whose gradients are added in
-// the order of the units, so weights have the same bits for any number of threads.
+// average of the teacher. Samples run depth first in chunks, one teacher pass each, then one group of masks after the
+// other. Gradients are added in the order of the chunks, so weights have the same bits for any number of threads.
 #pragma once
 
-#include <cmath>
+#include <algorithm>
+#include <array>
 #include <span>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
 #include <data2vec/training/options.hpp>
+#include <data2vec/training/step_report.hpp>
 #include <data2vec/training/updater.hpp>
 
 namespace data2vec::inline v0 {
 
-/// A batch in memory. The ids name the samples for good: all that is random about a sample follows from its id.
-template <class T = float>
-struct Batch {
-  std::span<const T> samples;          ///< (n, sample_size)
-  std::span<const std::uint32_t> ids;  ///< (n)
-  std::span<const T> targets = {};     ///< (n, sample_size), another view for the teacher; empty: the same
-};
-
-/// What a step did. With accumulation, losses and deviations are those of the update's micro-batches so far.
-struct StepReport {
-  std::int64_t update = 0;   ///< updates before this one
-  double loss = 0;           ///< all terms, per hidden position
-  double regression = 0, cls = 0, recon = 0;
-  double sample_size = 0;    ///< hidden positions in the batch
-  double target_var = 0;     ///< mean over channels of the standard deviation of targets at hidden positions
-  double pred_var = 0;       ///< the same of predictions; near zero: collapse
-  double gradient_norm = 0;  ///< before clipping; 0 while micro-batches are to come
-  double learning_rate = 0;
-  double ema_decay = 0;      ///< used for the teacher after this update
-  bool skipped = false;      ///< the gradient was not finite: no parameter was changed
-  bool updated = false;      ///< the weights changed; neither this nor `skipped`: more micro-batches are to come
-};
-
-/// Mean over channels of sqrt(unbiased variance + 1e-6), from sums and sums of squares of `rows` rows.
-inline double mean_deviation(const double* sum, const double* squares, int channels, double rows) {
-  double total = 0;
-  for (int c = 0; c < channels; ++c) {
-    const double variance = (squares[c] - sum[c] * sum[c] / rows) / (rows - 1);
-    total += std::sqrt((variance > 0 ? variance : 0) + 1e-6);
-  }
-  return total / channels;
-}
-
-/// Samples per chunk: enough that products have some 64 rows or more.
-template <class Branch>
-inline constexpr int default_chunk = [] {
-  const int rows = Branch::masks * (Branch::E + Branch::V);
-  int chunk = 1;
-  while (chunk < 16 && chunk * rows < 64) chunk *= 2;
-  return chunk;
+/// Masks of a sample that pass through the student at a time: as many as keep to 384 rows, which share one packing of
+/// the weights; more would cost memory and gain nothing.
+template <class Branch, int chunk>
+inline constexpr int masks_at_a_time = [] {
+  int masks = Branch::masks;
+  while (masks > 1 && (Branch::masks % masks != 0 || chunk * masks * (Branch::E + Branch::V) > 384)) --masks;
+  return chunk > 1 ? Branch::masks : masks;
 }();
-
-/// The buffers of a training, of one layout, and what else changes from update to update.
-struct TrainingState {
-  float *weights, *teacher, *m, *v;
-  std::int64_t* updates;
-};
-
-template <class Model, class Device, int chunk = default_chunk<typename Model::First>>
-class Trainer;
 
 template <class Model, class Isa, int chunk>
 class Trainer<Model, BasicCpu<Isa>, chunk> {
@@ -74,23 +35,60 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   using ModelType = Model;
   using Branch = typename Model::First;
   using Parameters = typename Model::template Parameters<T>;
+  template <int i>
+  using BranchAt = typename Model::template BranchAt<i>;
+  template <int i>
+  using BatchOf = Batch<SampleOf<typename BranchAt<i>::M, T>>;
+  static constexpr int branches = Model::branches;
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int sample_size = Branch::M::sample_size;
 
-  /// Samples per unit of work.
-  static constexpr int unit_samples = samples_per_unit(chunk, size, Model::template flops_per_sample<0>);
+  /// Samples per chunk and per unit of work of branch `i`.
+  template <int i>
+  static constexpr int chunk_of = i == 0 ? chunk : default_chunk<BranchAt<i>>;
+  template <int i>
+  static constexpr int unit_samples_of = samples_per_unit(chunk_of<i>, size, Model::template flops_per_sample<i>);
+  static constexpr int unit_samples = unit_samples_of<0>;
 
-  explicit Trainer(const TrainerOptions& options) : options_(options), updater_(options.threads) {
+  /// How threads share the work: large models have one workspace and one gradient whatever the number of threads.
+  static constexpr Sharing sharing = []<int... i>(std::integer_sequence<int, i...>) {
+    return sharing_of(std::max({chunk_of<i> * Model::template flops_per_sample<i>...}));
+  }(std::make_integer_sequence<int, branches>{});
+
+  /// Bytes of weights, gradient, both moments and teacher; and of what each worker adds (`workers` of them for so many
+  /// threads): indices, values of a chunk and, where units are shared, a gradient of its own. No batch changes them.
+  static constexpr std::size_t state_bytes = 5 * size * sizeof(T);
+  template <int i>
+  using WorkspaceOf = typename BranchAt<i>::template Workspace<T, chunk_of<i>, masks_at_a_time<BranchAt<i>, chunk_of<i>>>;
+  template <int i>
+  using IndicesOf = typename BranchAt<i>::template Indices<chunk_of<i>, masks_at_a_time<BranchAt<i>, chunk_of<i>>>;
+  struct WorkerSizes {
+    std::size_t workspace, indices, moments;
+  };
+  static constexpr WorkerSizes worker_sizes = []<int... i>(std::integer_sequence<int, i...>) {
+    return WorkerSizes{std::max({buffer_size<WorkspaceOf<i>>...}), std::max({buffer_size<IndicesOf<i>>...}),
+                       std::max({static_cast<std::size_t>(BranchAt<i>::moment_rows * BranchAt<i>::D)...})};
+  }(std::make_integer_sequence<int, branches>{});
+  static constexpr std::size_t worker_bytes =
+      sizeof(T) * (worker_sizes.workspace + (sharing == Sharing::units ? size : 0)) + sizeof(int) * worker_sizes.indices;
+  static constexpr int workers(int threads) { return sharing == Sharing::units ? threads : 1; }
+
+  explicit Trainer(const TrainerOptions& options) : options_(options), updater_(options.threads, sharing) {
     if (options.accumulation < 1)
       throw OptionError("TrainerOptions::accumulation: expected 1 or more, found " +
                         std::to_string(options.accumulation));
-    const int threads = updater_.team().size();
-    threads_.reserve(static_cast<std::size_t>(threads));
-    for (int i = 0; i < threads; ++i) threads_.emplace_back();
+    workers_.reserve(static_cast<std::size_t>(updater_.workers()));
+    for (int i = 0; i < updater_.workers(); ++i) workers_.emplace_back();
+    if (options.accumulation > 1 && has_exact_cls)
+      throw OptionError("accumulation: expected 1 for a model with a CLS loss and the exact rule of padding, found " +
+                        std::to_string(options.accumulation));
     for (const TensorInfo& info : tensor_table<Parameters>) {
+      const int owner = Model::branch_of(info.name.view());
       in_teacher_.push_back(Model::in_teacher(info.name.view()));
-      receives_gradient_.push_back(Model::receives_gradient(info.name.view()));
+      owner_.push_back(owner);
+      receives_gradient_.push_back(Model::receives_gradient(info.name.view(), owner < 0 ? 0 : owner));
     }
+    for (int i = 0; i < branches; ++i) branch_options_.push_back(options.of_branch(i));
     set_schedule(options.schedule);
     restart();
   }
@@ -102,6 +100,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     std::copy(weights.begin(), weights.end(), teacher_.begin());
     updater_.restart();
     updates_ = 0;
+    branch_updates_.fill(0);
     pending_ = 0;
   }
 
@@ -116,25 +115,44 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   /// the last. It is that of the k micro-batches as one batch: the same bits where the size of a micro-batch is a
   /// multiple of unit_samples, otherwise sums in another order. Throws OptionError if the batch does not fit the model,
   /// the chunk or the micro-batches before; no other exception.
-  StepReport step(const Batch<T>& batch) {
-    const int samples = check(batch);
-    const int units = (samples + unit_samples - 1) / unit_samples;
+  /// A model of several branches learns from a batch of one of them in each step; what belongs to the others alone stays
+  /// as it is, but for their teachers, which go on following.
+  template <int i = 0>
+  StepReport step(const BatchOf<i>& batch) {
+    const int samples = check<i>(batch);
+    const int units = (samples + unit_samples_of<i> - 1) / unit_samples_of<i>;
     if (pending_ == 0) {
       sums_ = {};
       std::fill(moments_.begin(), moments_.end(), 0.0);
       micro_batch_ = samples;
+      branch_ = i;
     }
+    const double divisor = divisor_of<i>(batch, samples);
     updater_.accumulate(
-        units, [&](int thread, int unit, T* gradient) { run_unit(thread, gradient, batch, samples, unit); },
-        [&](int thread, int) { merge(threads_[static_cast<std::size_t>(thread)]); }, pending_ > 0);
+        units, [&](int worker, int unit, T* gradient) { run_unit<i>(worker, gradient, batch, samples, unit, divisor); },
+        [&](int worker, int) { merge(workers_[static_cast<std::size_t>(worker)]); }, pending_ > 0);
     pending_ = (pending_ + 1) % options_.accumulation;
-    StepReport report = summarise();
+    StepReport report = summarise<i>();
     if (pending_ > 0) return report;
-    report.gradient_norm = updater_.gradient_norm();
+    // With several micro-batches the number of hidden positions of shorter samples is known only now.
+    const double correction = BranchAt<i>::exact && options_.accumulation > 1 ? divisor / sums_.sample_size : 1;
+    report.gradient_norm = updater_.gradient_norm() * correction;
     report.updated = is_finite(report.gradient_norm);
     report.skipped = !report.updated;
-    if (report.updated) apply(report);
+    if (report.updated) apply(report, correction);
     return report;
+  }
+
+  /// The same for the branch of a modality: `step<Images>(batch)`.
+  template <class M>
+  StepReport step(const Batch<SampleOf<M, T>>& batch) {
+    constexpr int i = []<int... k>(std::integer_sequence<int, k...>) {
+      int found = -1;
+      ((found = std::is_same_v<M, typename BranchAt<k>::M> ? k : found), ...);
+      return found;
+    }(std::make_integer_sequence<int, branches>{});
+    static_assert(i >= 0, "data2vec: the model has no branch of this modality");
+    return step<i>(batch);
   }
 
   /// Counts an update whose step was skipped, so that the next one has other samples and other draws.
@@ -145,6 +163,8 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   void drop_pending() { pending_ = 0; }
 
   std::int64_t updates() const { return updates_; }
+  /// Updates from batches of branch `i`.
+  std::int64_t updates(int i) const { return branches == 1 ? updates_ : branch_updates_.at(static_cast<std::size_t>(i)); }
   const TrainerOptions& options() const { return options_; }
   std::span<T> weights() { return updater_.weights(); }
   std::span<const T> weights() const { return updater_.weights(); }
@@ -157,73 +177,129 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     if (pending_ != 0)
       throw OptionError("accumulation: expected all " + std::to_string(options_.accumulation) +
                         " micro-batches of an update, found " + std::to_string(pending_) + " that were never applied");
-    return {updater_.weights().data(), teacher_.data(), updater_.m().data(), updater_.v().data(), &updates_};
+    TrainingState state{updater_.weights().data(), teacher_.data(), updater_.m().data(), updater_.v().data(), &updates_};
+    if constexpr (branches > 1) state.branch_updates = branch_updates_;
+    return state;
   }
 
  private:
   static constexpr int D = Branch::D;
-  using Workspace = typename Branch::template Workspace<T, chunk>;
-  using Indices = typename Branch::template Indices<chunk>;
+  static constexpr bool has_exact_cls = []<int... i>(std::integer_sequence<int, i...>) {
+    return ((BranchAt<i>::exact && BranchAt<i>::has_cls) || ...);
+  }(std::make_integer_sequence<int, branches>{});
 
-  struct Thread {
-    Buffer<T> workspace{buffer_size<Workspace>};
-    Buffer<int> indices{buffer_size<Indices>};
-    Buffer<double> moments{4 * D};
+  struct Worker {
+    Buffer<T> workspace{worker_sizes.workspace};
+    Buffer<int> indices{worker_sizes.indices};
+    Buffer<double> moments{worker_sizes.moments};
     LossSums sums;
   };
 
-  int check(const Batch<T>& batch) const {
+  template <int i>
+  int check(const BatchOf<i>& batch) const {
+    using B = BranchAt<i>;
     const auto n = static_cast<long>(batch.ids.size());
-    if (n == 0 || n % chunk != 0)
-      throw OptionError("batch: expected a multiple of " + std::to_string(chunk) + " samples, found " +
+    if (n == 0 || n % chunk_of<i> != 0)
+      throw OptionError("batch: expected a multiple of " + std::to_string(chunk_of<i>) + " samples, found " +
                         std::to_string(n));
-    for (const auto part : {batch.samples, batch.targets.empty() ? batch.samples : batch.targets})
-      if (part.size() != static_cast<std::size_t>(n) * sample_size)
-        throw OptionError("batch of " + std::to_string(n) + " samples: expected " + std::to_string(n * sample_size) +
-                          " numbers, found " + std::to_string(part.size()));
+    for (const auto part : {batch.samples, batch.targets.empty() ? batch.samples : batch.targets}) {
+      if (part.size() != static_cast<std::size_t>(n) * B::M::sample_size)
+        throw OptionError("batch of " + std::to_string(n) + " samples: expected " +
+                          std::to_string(n * B::M::sample_size) + " numbers, found " + std::to_string(part.size()));
+      if constexpr (requires { B::M::vocab_size; })
+        for (const auto id : part)
+          if (id < 0 || id >= B::M::vocab_size)
+            throw OptionError("batch: expected token ids below " + std::to_string(B::M::vocab_size) + ", found " +
+                              std::to_string(id));
+    }
+    if (!batch.lengths.empty() && batch.lengths.size() != batch.ids.size())
+      throw OptionError("batch: expected as many lengths as samples, " + std::to_string(n) + ", found " +
+                        std::to_string(batch.lengths.size()));
+    for (const int length : batch.lengths)
+      if (length < (B::padded ? 1 : B::M::sample_size) || length > B::M::sample_size)
+        throw OptionError("batch: expected lengths " + std::string(B::padded ? "from 1 to " : "of ") +
+                          std::to_string(B::M::sample_size) +
+                          (B::padded ? "" : " (ModalityConfig::padding is Padding::none)") + ", found " +
+                          std::to_string(length));
+    if (pending_ > 0 && branch_ != i)
+      throw OptionError("batch: expected branch " + std::to_string(branch_) + " as in the micro-batch before, found " +
+                        std::to_string(i));
     if (pending_ > 0 && n != micro_batch_)
       throw OptionError("batch: expected " + std::to_string(micro_batch_) +
                         " samples as in the micro-batch before, found " + std::to_string(n));
     return static_cast<int>(n);
   }
 
-  void run_unit(int number, T* gradient, const Batch<T>& batch, int samples, int unit) {
-    Thread& thread = threads_[static_cast<std::size_t>(number)];
-    std::fill(thread.moments.begin(), thread.moments.end(), 0.0);
-    thread.sums = {};
-    const int end = std::min(samples, (unit + 1) * unit_samples);
-    for (int first = unit * unit_samples; first < end; first += chunk)
-      thread.sums += run_chunk(thread, updater_.device(number), gradient, batch, samples, first);
+  /// How much of sample `at` is no padding.
+  template <int i>
+  static int length(const BatchOf<i>& batch, std::size_t at) {
+    using M = typename BranchAt<i>::M;
+    if (!batch.lengths.empty()) return batch.lengths[at];
+    if constexpr (requires { M::length_of(batch.samples.data()); })
+      return std::max(1, M::length_of(batch.samples.data() + at * M::sample_size));
+    return M::sample_size;
   }
 
-  void merge(const Thread& thread) {
-    for (std::size_t i = 0; i < moments_.size(); ++i) moments_[i] += thread.moments[i];
-    sums_ += thread.sums;
+  /// What gradients are divided by: the hidden positions of the update, or, where these are not known yet, of as many
+  /// full samples.
+  template <int i>
+  double divisor_of(const BatchOf<i>& batch, int samples) const {
+    using B = BranchAt<i>;
+    if constexpr (B::exact) {
+      if (options_.accumulation == 1) {
+        std::int64_t hidden = 0;
+        for (std::size_t at = 0; at < batch.ids.size(); ++at)
+          hidden += B::masks * B::Masking::masked_of(B::Enc::valid_tokens(length<i>(batch, at)));
+        return static_cast<double>(std::max<std::int64_t>(hidden, 1));
+      }
+    }
+    return static_cast<double>(samples) * options_.accumulation * B::masks * B::R;
   }
 
-  LossSums run_chunk(Thread& thread, BasicCpu<Isa>& device, T* gradient, const Batch<T>& batch, int samples,
-                     int first) {
-    using Input = View<const T, chunk, sample_size>;
+  template <int i>
+  void run_unit(int number, T* gradient, const BatchOf<i>& batch, int samples, int unit, double divisor) {
+    Worker& worker = workers_[static_cast<std::size_t>(number)];
+    std::fill(worker.moments.begin(), worker.moments.end(), 0.0);
+    worker.sums = {};
+    const int end = std::min(samples, (unit + 1) * unit_samples_of<i>);
+    for (int first = unit * unit_samples_of<i>; first < end; first += chunk_of<i>)
+      worker.sums += run_chunk<i>(worker, updater_.device(number), gradient, batch, first, divisor);
+  }
+
+  void merge(const Worker& worker) {
+    for (std::size_t i = 0; i < moments_.size(); ++i) moments_[i] += worker.moments[i];
+    sums_ += worker.sums;
+  }
+
+  template <int i>
+  LossSums run_chunk(Worker& worker, BasicCpu<Isa>& device, T* gradient, const BatchOf<i>& batch, int first,
+                     double divisor) {
+    using B = BranchAt<i>;
+    const BranchOptions& options = branch_options_[i];
     const Pass<BasicCpu<Isa>, true> pass{
         device,
-        {options_.seed, static_cast<std::uint32_t>(updates_), batch.ids.data() + first, Branch::masks},
-        options_.rates};
-    const auto index = bind<Indices>(thread.indices.data());
-    Branch::template draw_masks<chunk>(pass.draws, index);
-    const std::size_t offset = static_cast<std::size_t>(first) * sample_size;
-    const Input input{batch.samples.data() + offset};
-    const Input target{batch.targets.empty() ? input.data : batch.targets.data() + offset};
-    const double hidden = static_cast<double>(samples) * options_.accumulation * Branch::masks * Branch::R;
-    return Branch::step(pass, read(weights().data()), read(teacher_.data()),
-                        Model::template weights<0>(bind<Parameters>(gradient)), input, target,
-                        static_cast<const T*>(nullptr), options_.mask_noise_std, options_.loss, hidden,
-                        bind<Workspace>(thread.workspace.data()), index, thread.moments.data());
+        {options_.seed, static_cast<std::uint32_t>(updates_), batch.ids.data() + first, B::masks},
+        options.rates};
+    const std::size_t offset = static_cast<std::size_t>(first) * B::M::sample_size;
+    const typename B::template Samples<T, chunk_of<i>> input{batch.samples.data() + offset};
+    const typename B::template Samples<T, chunk_of<i>> target{
+        batch.targets.empty() ? input.data : batch.targets.data() + offset};
+    int lengths[chunk_of<i>];
+    if constexpr (B::padded)
+      for (int b = 0; b < chunk_of<i>; ++b) lengths[b] = length<i>(batch, static_cast<std::size_t>(first + b));
+    return B::step_by_masks(pass, read<i>(weights().data()), read<i>(teacher_.data()),
+                            Model::template weights<i>(bind<Parameters>(gradient)), input, target,
+                            options.mask_noise_std, options.loss, divisor,
+                            bind<WorkspaceOf<i>>(worker.workspace.data()), bind<IndicesOf<i>>(worker.indices.data()),
+                            worker.moments.data(), B::padded ? lengths : nullptr);
   }
 
+  template <int i>
   static auto read(const T* buffer) {
-    return Model::template weights<0>(bind<typename Model::template Parameters<const T>>(buffer));
+    return Model::template weights<i>(bind<typename Model::template Parameters<const T>>(buffer));
   }
 
+  template <int i>
   StepReport summarise() {
     const double n = sums_.sample_size;
     StepReport report{.update = updates_,
@@ -231,21 +307,31 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
                       .regression = sums_.regression / n,
                       .cls = sums_.cls,
                       .recon = sums_.recon / n,
+                      .shared = sums_.shared / n,
                       .sample_size = n};
+    report.branch = i;
     report.pred_var = mean_deviation(&moments_[0], &moments_[D], D, n);
     report.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, n);
+    if constexpr (BranchAt<i>::has_shared)
+      report.shared_pred_var = mean_deviation(&moments_[4 * D], &moments_[5 * D], D, n);
     report.learning_rate = learning_rate(options_.schedule, updates_);
     report.ema_decay = ema_decay(options_.ema, updates_ + 1);
     return report;
   }
 
-  void apply(const StepReport& report) {
-    const TensorUpdate update{report.learning_rate, updates_ + 1,
-                              clip_factor(report.gradient_norm, options_.optimizer.clip_norm)};
+  void apply(const StepReport& report, double correction) {
+    TensorUpdate update{report.learning_rate, updates_ + 1,
+                        correction * clip_factor(report.gradient_norm, options_.optimizer.clip_norm)};
+    TensorUpdate own = update;  // of what belongs to the branch alone
+    own.count = ++branch_updates_[static_cast<std::size_t>(branch_)];
+    if constexpr (branches == 1) own.count = update.count;
     const T* const student = weights().data();
     updater_.apply(
         options_.optimizer,
-        [&](std::size_t row) { return receives_gradient_[row] ? update : TensorUpdate{.count = 0}; },
+        [&](std::size_t row) {
+          const bool stays = !receives_gradient_[row] || (owner_[row] >= 0 && owner_[row] != branch_);
+          return stays ? TensorUpdate{.count = 0} : owner_[row] < 0 ? update : own;
+        },
         [&](BasicCpu<Isa>& device, std::size_t row, std::size_t first, std::size_t count) {
           if (in_teacher_[row])
             follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first,
@@ -256,13 +342,16 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
 
   TrainerOptions options_;
   Updater<Parameters, Isa> updater_;
-  std::vector<Thread> threads_;
+  std::vector<Worker> workers_;
   std::vector<bool> in_teacher_, receives_gradient_;  // by row of the table
+  std::vector<int> owner_;                            // likewise: its branch, -1: all
+  std::vector<BranchOptions> branch_options_;
   Buffer<T> teacher_{size};
-  Buffer<double> moments_{4 * D};
+  Buffer<double> moments_{worker_sizes.moments};
   LossSums sums_;
   std::int64_t updates_ = 0;
-  int pending_ = 0, micro_batch_ = 0;  // micro-batches so far, and their size
+  std::array<std::int64_t, branches> branch_updates_{};
+  int pending_ = 0, micro_batch_ = 0, branch_ = 0;  // micro-batches so far, their size and branch
 };
 
 }  // namespace data2vec::inline v0
