@@ -2,6 +2,7 @@
 // The whole library for the CPU. Files, data sets and codecs are in data2vec/io/ and data2vec/data/.
 #pragma once
 
+#include <data2vec/decoder/conv1d.hpp>
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/decoder/cross_attention.hpp>
 #include <data2vec/decoder/linear.hpp>
@@ -10,6 +11,8 @@
 #include <data2vec/masking/block.hpp>
 #include <data2vec/masking/random.hpp>
 #include <data2vec/masking/span.hpp>
+#include <data2vec/modality/speech.hpp>
+#include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/data2vec2.hpp>
 #include <data2vec/objective/models.hpp>

@@ -60,7 +60,7 @@ struct Setting {
     std::vector<std::vector<double>> layers(1);
     const auto w = workspace();
     const auto weight = Model::template weights<0>(parameters());
-    Enc::index_all(index());
+    Enc::Rows::index_all(index());
     Enc::Local::forward(device, weight.branch.front.local_encoder, input(), w.local, w.local_tape);
     const auto out = Enc::forward(Pass{device}, Pass{device}, weight.branch.front, weight.blocks, weight.norm,
                                   View<const double, B, 16, 16>(w.local), index(), w.encoder,
@@ -122,6 +122,29 @@ TEST_CASE("pooling leaves extra tokens out") {
       for (int t = 2; t < 18; ++t) sum += y[b][t][c];
       CHECK(pooled[b * 16 + c] == doctest::Approx(sum / 16).epsilon(1e-14));
     }
+}
+
+TEST_CASE("pooling by parts: every token counts in the part of the grid that it lies in") {
+  Setting<PostNorm> s;
+  const auto y = features<PostNorm, B>(s.device, s.parameters(), s.input(), s.workspace(), s.index());
+  for (const Grid parts : {Grid{2, 2}, Grid{3, 3}, Grid{1, 4}, Grid{5, 1}}) {  // of 4 x 4 tokens
+    std::vector<double> pooled(static_cast<std::size_t>(B * parts.size() * 16), -1);
+    Features<PostNorm, B>::pool(s.device, y, parts, pooled.data());
+    for (int b = 0; b < B; ++b)
+      for (int part = 0; part < parts.size(); ++part)
+        for (int c = 0; c < 16; ++c) {
+          double sum = 0;
+          int count = 0;
+          for (int t = 0; t < 16; ++t) {
+            if (t / 4 * parts.height / 4 * parts.width + t % 4 * parts.width / 4 != part) continue;
+            sum += y[b][2 + t][c];
+            ++count;
+          }
+          const double expected = count > 0 ? sum / count : 0;  // five rows of parts over four of tokens: one is empty
+          CHECK(pooled[static_cast<std::size_t>((b * parts.size() + part) * 16 + c)] ==
+                doctest::Approx(expected).epsilon(1e-13));
+        }
+  }
 }
 
 TEST_CASE("weights and samples are read only, and a call leaves nothing behind for the next") {

@@ -98,6 +98,40 @@ TEST_CASE("gradients of the network: no norm before the head, stochastic depth")
   check_network<ClassifierConfig{.num_classes = classes, .use_fc_norm = false, .drop_path = true}, false>();
 }
 
+TEST_CASE("head_step: loss and gradients of fc_norm and head are those of a whole step, the encoder has none") {
+  using Net = Classifier<Model, ClassifierConfig{.num_classes = classes}>;
+  using P = Net::Parameters<double>;
+  std::vector<double> weights(buffer_size<P>), whole(buffer_size<P>), head(buffer_size<P>);
+  std::vector<double> samples(B * Images::sample_size), memory(buffer_size<Net::Workspace<double, B>>);
+  std::vector<int> indices(buffer_size<Net::Index<B>>);
+  for (std::size_t i = 0; i < weights.size(); ++i) weights[i] = 0.3 * std::sin(1.7 * static_cast<double>(i));
+  for (std::size_t i = 0; i < samples.size(); ++i) samples[i] = std::cos(0.9 * static_cast<double>(i));
+  const Net::Labels<double> labels{.hard = hard_labels.data(), .smoothing = 0.1};
+  Cpu d;
+  const Pass<Cpu, true> pass{d, {.seed = 3, .update = 2, .sample_ids = ids.data(), .masks = 1}, DropoutRates{}};
+  const auto p = bind<Net::Parameters<const double>>(static_cast<const double*>(weights.data()));
+  const View<const double, B, Images::sample_size> x{samples.data()};
+  const auto w = bind<Net::Workspace<double, B>>(memory.data());
+  const auto index = bind<Net::Index<B>>(indices.data());
+  const auto a = Net::step(pass, p, bind<P>(whole.data()), x, labels, 3, w, index);
+  const auto b = Net::head_step(pass, p, bind<P>(head.data()), x, labels, 3, w, index);
+  CHECK(a.loss == b.loss);
+  CHECK(a.correct == b.correct);
+  double of_encoder = 0;
+  for (const TensorInfo& info : tensor_table<P>) {
+    CAPTURE(info.name.view());
+    const bool in_encoder = info.name.view().starts_with("model.");
+    double most = 0;
+    for (std::size_t i = info.offset; i < info.offset + info.size; ++i) {
+      most = std::max(most, std::fabs(whole[i]));
+      CHECK(head[i] == (in_encoder ? 0 : whole[i]));
+    }
+    if (in_encoder) of_encoder = std::max(of_encoder, most);
+    else CHECK(most > 0);
+  }
+  CHECK(of_encoder > 0);
+}
+
 TEST_CASE("pooling: formulas, and extra tokens left out") {
   constexpr int tokens = 5, first = 2, C = 3;
   Cpu d;

@@ -5,7 +5,7 @@
 #include <string>
 
 #include <data2vec/core/error.hpp>
-#include <data2vec/device/classify.hpp>
+#include <data2vec/device/elementwise.hpp>
 #include <data2vec/model/encoder.hpp>
 
 namespace data2vec::inline v0 {
@@ -37,16 +37,19 @@ struct Features {
 
   /// Features (B, E + T, D) of samples (B, sample_size): the output of shared block `layer` (0 for the prenet's output,
   /// 1 for the first block, ...), by default the encoder's. The result lies in the workspace. Throws OptionError
-  /// unless 0 <= layer <= depth.
+  /// unless 0 <= layer <= depth. `lengths` (B), of a modality with padding: elements of each sample that are none; null:
+  /// all. Features of padding mean nothing; under Padding::exact the others do not depend on it.
   template <Device Dev, class T>
   static View<const T, B, S, D> run(Dev& d, const typename Branch::template Weights<const T>& weights,
-                                    View<const T, B, M::sample_size> samples, const Workspace<T>& w, const Index& index,
-                                    int layer = last_layer) {
+                                    View<const SampleOf<M, T>, B, M::sample_size> samples, const Workspace<T>& w,
+                                    const Index& index, int layer = last_layer, const int* lengths = nullptr) {
     if (layer < 0 || layer > depth)
       throw OptionError("features: expected a layer between 0 and " + std::to_string(depth) + ", found " +
                         std::to_string(layer));
-    Enc::index_all(index);
-    Enc::Local::forward(d, weights.branch.front.local_encoder, samples, w.local, w.local_tape);
+    int valid[B];
+    for (int b = 0; b < B; ++b) valid[b] = lengths ? Enc::valid_tokens(lengths[b]) : Enc::T_;
+    Enc::Rows::index_all(index, Enc::padded ? valid : nullptr);
+    Enc::tokens(d, weights.branch.front.local_encoder, samples, w.local, w.local_tape, lengths);
     const auto out = Enc::forward(Pass{d}, Pass{d}, weights.branch.front, weights.blocks, weights.norm,
                                   View<const T, B, Enc::T_, D>(w.local), index, w.encoder,
                                   [&](int i, const auto&, const auto& output) {
@@ -55,10 +58,38 @@ struct Features {
     return layer == last_layer ? out.encoder : layer == 0 ? out.prenet : View<const T, B, S, D>(w.kept);
   }
 
-  /// Mean over the tokens, extra tokens left out: (B, D).
+  /// Means over each of `parts.height` x `parts.width` parts of the grid of tokens, extra tokens left out: (B, parts,
+  /// D). A part without a token, of a grid with fewer rows or columns than that, is 0.
   template <Device Dev, class T>
-  static void mean_pool(Dev& d, View<const T, B, S, D> features, T* pooled) {
-    device::pool<Pooling::mean_pooling, D>(d, B, S, E, features.data, pooled);
+  static void pool(Dev& d, View<const T, B, S, D> features, Grid parts, T* pooled) {
+    constexpr Grid grid = M::grid;
+    const auto begin = [](int part, int cells, int side) { return (part * side + cells - 1) / cells; };
+    for (int b = 0; b < B; ++b)
+      for (int i = 0; i < parts.height; ++i)
+        for (int j = 0; j < parts.width; ++j, pooled += D) {
+          const int top = begin(i, parts.height, grid.height), bottom = begin(i + 1, parts.height, grid.height);
+          const int left = begin(j, parts.width, grid.width), right = begin(j + 1, parts.width, grid.width);
+          device::fill(d, static_cast<std::size_t>(D), 0, pooled);
+          for (int y = top; y < bottom; ++y)
+            for (int x = left; x < right; ++x)
+              device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled),
+                          features[b][E + y * grid.width + x].data, pooled);
+          const int tokens = (bottom - top) * (right - left);
+          if (tokens > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / tokens, pooled);
+        }
+  }
+
+  /// The mean over all tokens, with `lengths` (B) over those that are no padding: (B, D).
+  template <Device Dev, class T>
+  static void mean_pool(Dev& d, View<const T, B, S, D> features, T* pooled, const int* lengths = nullptr) {
+    if (!lengths) return pool(d, features, {1, 1}, pooled);
+    for (int b = 0; b < B; ++b, pooled += D) {
+      const int tokens = Enc::valid_tokens(lengths[b]);
+      device::fill(d, static_cast<std::size_t>(D), 0, pooled);
+      for (int t = 0; t < tokens; ++t)
+        device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled), features[b][E + t].data, pooled);
+      if (tokens > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / tokens, pooled);
+    }
   }
 };
 
@@ -66,10 +97,11 @@ struct Features {
 template <class Model, int B, Device Dev, class T>
 View<const T, B, Features<Model, B>::S, Features<Model, B>::D> features(
     Dev& d, const typename Model::template Parameters<const T>& parameters,
-    View<const T, B, Features<Model, B>::M::sample_size> samples,
+    View<const SampleOf<typename Features<Model, B>::M, T>, B, Features<Model, B>::M::sample_size> samples,
     const typename Features<Model, B>::template Workspace<T>& workspace,
-    const typename Features<Model, B>::Index& index, int layer = Features<Model, B>::last_layer) {
-  return Features<Model, B>::run(d, Model::template weights<0>(parameters), samples, workspace, index, layer);
+    const typename Features<Model, B>::Index& index, int layer = Features<Model, B>::last_layer,
+    const int* lengths = nullptr) {
+  return Features<Model, B>::run(d, Model::template weights<0>(parameters), samples, workspace, index, layer, lengths);
 }
 
 }  // namespace data2vec::inline v0

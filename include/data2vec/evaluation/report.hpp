@@ -8,6 +8,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <span>
 #include <string>
 #include <system_error>
@@ -118,16 +119,28 @@ inline void add_curves(HtmlPage& page, const RunReport& report) {
 inline void add_accuracy(HtmlPage& page, const RunReport& report) {
   if (!report.accuracy.empty()) {
     page.heading(2, "How good the features are");
-    BarChart chart{.title = "Accuracy", .label = report.accuracy_of + ", %", .series = {""}, .groups = {},
+    BarChart chart{.title = "Accuracy", .label = report.accuracy_of + ", %", .series = {}, .groups = {},
                    .decimals = 2};
+    const auto place = [](auto& list, const std::string& name, auto&& name_of) {  // where it is, or behind the last
+      const auto found = std::find_if(list.begin(), list.end(), [&](const auto& x) { return name_of(x) == name; });
+      return static_cast<std::size_t>(found - list.begin());
+    };
+    const auto series_of = [&](const AccuracyRow& row) { return place(chart.series, row.method, std::identity{}); };
+    for (const AccuracyRow& row : report.accuracy)
+      if (series_of(row) == chart.series.size()) chart.series.push_back(row.method);
     std::vector<std::vector<std::string>> rows;
     for (const AccuracyRow& row : report.accuracy) {
-      chart.groups.push_back({row.name, {100 * row.value}, {100 * row.spread}});
+      const std::size_t group = place(chart.groups, row.name, [](const BarGroup& g) { return g.name; });
+      const std::vector<double> none(chart.series.size(), not_measured);
+      if (group == chart.groups.size()) chart.groups.push_back({row.name, none, none});
+      chart.groups[group].values[series_of(row)] = 100 * row.value;
+      chart.groups[group].spreads[series_of(row)] = 100 * row.spread;
       const bool several = std::isfinite(row.spread);
-      rows.push_back({row.name, percent(row.value), several ? fixed_number(100 * row.spread, 2) : "-", row.note});
+      rows.push_back({row.name, row.method, percent(row.value), several ? fixed_number(100 * row.spread, 2) : "-",
+                      row.note});
     }
     page.figure(svg(chart), "");
-    page.table({"encoder or baseline", "accuracy, %", "spread", "note"}, rows,
+    page.table({"encoder or baseline", "by", "accuracy, %", "spread", "note"}, rows,
                "Spread: standard deviation over seeds, where there are several.");
   }
   const FewLabels& few = report.few_labels;
@@ -168,17 +181,30 @@ inline void add_galleries(HtmlPage& page, const RunReport& report) {
   }
   if (report.neighbours.empty()) return;
   page.heading(2, "Nearest neighbours");
-  std::size_t right = 0, all = 0;
-  for (const NeighbourRow& row : report.neighbours)
+  struct Count {
+    std::string by;
+    std::size_t right = 0, all = 0;
+  };
+  std::vector<Count> counts;  // of each encoder, in the order of the rows
+  for (const NeighbourRow& row : report.neighbours) {
+    auto count = std::find_if(counts.begin(), counts.end(), [&](const Count& c) { return c.by == row.by; });
+    if (count == counts.end()) count = counts.insert(count, Count{row.by});
     for (const auto& n : row.nearest)
-      if (!row.label.empty()) ++all, right += n.label == row.label;
+      if (!row.label.empty()) ++count->all, count->right += n.label == row.label;
+  }
+  std::string found;
+  for (const Count& c : counts)
+    if (c.all > 0)
+      found += (found.empty() ? "" : "; ") + (c.by.empty() ? "here " : c.by + ": ") + std::to_string(c.right) + " of " +
+               std::to_string(c.all) + " are right";
   page.paragraph("Test images (in a frame) and the training images whose features are most similar, nearest first." +
-                 (all > 0 ? " Labels were not used in pre-training: \xE2\x9C\x93 same label, \xE2\x9C\x97 another one "
-                            "(dashed); here " + std::to_string(right) + " of " + std::to_string(all) + " are right."
-                          : std::string()));
+                 (found.empty() ? std::string()
+                                : " Labels were not used in pre-training: \xE2\x9C\x93 same label, \xE2\x9C\x97 "
+                                  "another one (dashed); " + found + "."));
   for (const NeighbourRow& row : report.neighbours) {
     std::string markup = captioned(picture(row.query, 56, "query: " + row.label), "tile query",
-                                   "<b>" + html_escape(row.label) + "</b>");
+                                   "<b>" + html_escape(row.label) + "</b>" +
+                                       (row.by.empty() ? "" : "<br/>" + html_escape(row.by)));
     for (std::size_t i = 0; i < row.nearest.size(); ++i) {
       const auto& n = row.nearest[i];
       const bool known = !row.label.empty(), same = n.label == row.label;
@@ -209,6 +235,11 @@ inline void add_confusion(HtmlPage& page, const RunReport& report) {
                         "is found (recall). Empty: 0. Accuracy " + percent(confusion.accuracy()) + " %, macro F1 " +
                         fixed_number(confusion.macro_f1(), 4) + ", " + grouped_number(confusion.total()) + " samples.");
   std::vector<std::vector<std::string>> rows;
+  for (int c = 0; c < confusion.classes(); ++c)
+    rows.push_back({class_name(report, c), percent(confusion.precision(c)), percent(confusion.recall(c)),
+                    percent(confusion.f1(c)), grouped_number(confusion.support(c))});
+  page.table({"class", "precision, %", "recall, %", "F1, %", "samples"}, rows, "By class");
+  rows.clear();
   for (const Confusion::Pair& pair : confusion.top_confused(5))
     rows.push_back({class_name(report, pair.truth), class_name(report, pair.predicted), grouped_number(pair.count),
                     percent(static_cast<double>(pair.count) / static_cast<double>(confusion.support(pair.truth)))});
@@ -232,12 +263,18 @@ inline void add_facts(HtmlPage& page, const RunReport& report) {
                                     std::pair("threads", &report.threads), std::pair("instruction set", &report.isa),
                                     std::pair("commit", &report.commit), std::pair("date", &report.date)})
     if (!value->empty()) machine.push_back({name, *value});
-  if (report.dataset.empty() && report.model.empty() && report.training.empty() && machine.empty()) return;
+  if (report.dataset.empty() && report.model.empty() && report.training.empty() && machine.empty() &&
+      report.seconds.empty() && report.configuration.is_null())
+    return;
   page.heading(2, "The run");
   add("Data", rows_of(report.dataset));
   add("Model", rows_of(report.model));
   add("Training", rows_of(report.training));
+  add("Seconds", rows_of(report.seconds));
   add("Machine and program", machine);
+  if (report.configuration.is_null()) return;
+  page.heading(3, "Configuration");
+  page.preformatted(report.configuration.dump(1, ' ', false, Json::error_handler_t::replace));
 }
 
 }  // namespace detail

@@ -51,11 +51,12 @@ inline Score score_of(std::span<const double> scores) {
   return {sum / n, scores.size() > 1 ? std::sqrt(squares / (n - 1)) : not_measured};
 }
 
-/// A row of the table of accuracies: `value` and `spread` from 0 to 1.
+/// A row of the table of accuracies: `value` and `spread` from 0 to 1. Rows of one name, by several methods ("nearest
+/// neighbours", "linear probe"), are a group of bars.
 struct AccuracyRow {
   std::string name = {};
   double value = not_measured, spread = not_measured;
-  std::string note = {};
+  std::string note = {}, method = {};
 };
 
 /// Accuracies with few labels: a score for every method at every number of labels.
@@ -87,6 +88,7 @@ struct NeighbourRow {
   Image query = {};
   std::string label = {};
   std::vector<Neighbour> nearest = {};
+  std::string by = {};  ///< whose features, where several are compared: "pre-trained encoder"
 };
 
 /// All that a report tells. What is empty has no section on the page; `json` has every key all the same.
@@ -102,6 +104,8 @@ struct RunReport {
   std::vector<NeighbourRow> neighbours = {};
   std::optional<Confusion> confusion = {};
   std::vector<std::string> class_names = {};                  ///< empty, or one for each class of `confusion`
+  Json configuration = {};                                    ///< of the model, as describe_model() gives it; or null
+  std::vector<Fact> seconds = {};                             ///< that each part of the run took
   std::vector<std::string> notes = {}, alarms = {};
 };
 
@@ -154,8 +158,12 @@ inline Json json_of_confusion(const RunReport& report) {
     for (int p = 0; p < confusion.classes(); ++p) row.push_back(confusion.count(t, p));
     counts.push_back(std::move(row));
   }
-  return {{"classes", std::move(classes)}, {"counts", std::move(counts)},
-          {"accuracy", confusion.accuracy()}, {"macro_f1", confusion.macro_f1()}};
+  Json per_class = Json::array();
+  for (int c = 0; c < confusion.classes(); ++c)
+    per_class.push_back({{"class", class_name(report, c)}, {"precision", confusion.precision(c)},
+                         {"recall", confusion.recall(c)}, {"f1", confusion.f1(c)}, {"samples", confusion.support(c)}});
+  return {{"classes", std::move(classes)}, {"counts", std::move(counts)}, {"accuracy", confusion.accuracy()},
+          {"macro_f1", confusion.macro_f1()}, {"per_class", std::move(per_class)}};
 }
 
 inline Json json_of_neighbours(const std::vector<NeighbourRow>& rows) {
@@ -165,7 +173,7 @@ inline Json json_of_neighbours(const std::vector<NeighbourRow>& rows) {
     for (const auto& n : row.nearest)
       nearest.push_back({{"label", n.label}, {"similarity", n.similarity},
                          {"right", row.label.empty() ? Json() : Json(n.label == row.label)}});
-    out.push_back({{"label", row.label}, {"nearest", std::move(nearest)}});
+    out.push_back({{"label", row.label}, {"by", row.by}, {"nearest", std::move(nearest)}});
   }
   return out;
 }
@@ -175,10 +183,11 @@ inline Json json_of_neighbours(const std::vector<NeighbourRow>& rows) {
 /// The report without its images. Keys, always all of them (docs/report.md says more):
 /// `format`, `version`, `title`, `command`, `machine` {`name`, `cpu`, `threads`, `isa`}, `commit`, `date`;
 /// `dataset`, `model`, `training`: an object of facts each; `curve`: a list of {`update`, `seconds`, `loss`,
-/// `target_var`, `pred_var`, `gradient_norm`, `learning_rate`}; `accuracy_of`, `accuracy`: a list of {`name`, `value`,
-/// `spread`, `note`}; `few_labels` {`what`, `methods`, `rows`: [{`labels`, `scores`: [{`value`, `spread`}]}]};
-/// `masks`: [{`caption`, `count`}]; `neighbours`: [{`label`, `nearest`: [{`label`, `similarity`, `right`}]}];
-/// `confusion` {`classes`, `counts`, `accuracy`, `macro_f1`} or null; `notes`, `alarms`.
+/// `target_var`, `pred_var`, `gradient_norm`, `learning_rate`}; `accuracy_of`, `accuracy`: a list of {`name`, `method`,
+/// `value`, `spread`, `note`}; `few_labels` {`what`, `methods`, `rows`: [{`labels`, `scores`: [{`value`, `spread`}]}]};
+/// `masks`: [{`caption`, `count`}]; `neighbours`: [{`label`, `by`, `nearest`: [{`label`, `similarity`, `right`}]}];
+/// `confusion` {`classes`, `counts`, `accuracy`, `macro_f1`, `per_class`: [{`class`, `precision`, `recall`, `f1`,
+/// `samples`}]} or null; `configuration` as given, or null; `seconds`: an object; `notes`, `alarms`.
 /// Scores are from 0 to 1; what is not finite is written as null. Throws OptionError for a fact that occurs twice.
 inline Json json(const RunReport& report) {
   Json curve = Json::array(), accuracy = Json::array(), few = Json::array(), masks = Json::array();
@@ -187,7 +196,8 @@ inline Json json(const RunReport& report) {
                      {"pred_var", p.pred_var}, {"gradient_norm", p.gradient_norm},
                      {"learning_rate", p.learning_rate}});
   for (const AccuracyRow& row : report.accuracy)
-    accuracy.push_back({{"name", row.name}, {"value", row.value}, {"spread", row.spread}, {"note", row.note}});
+    accuracy.push_back({{"name", row.name}, {"method", row.method}, {"value", row.value}, {"spread", row.spread},
+                        {"note", row.note}});
   for (const FewLabels::Row& row : report.few_labels.rows) {
     Json scores = Json::array();
     for (const Score& score : row.scores) scores.push_back({{"value", score.value}, {"spread", score.spread}});
@@ -214,6 +224,8 @@ inline Json json(const RunReport& report) {
   out["masks"] = std::move(masks);
   out["neighbours"] = detail::json_of_neighbours(report.neighbours);
   out["confusion"] = detail::json_of_confusion(report);
+  out["configuration"] = report.configuration;
+  out["seconds"] = detail::json_of_facts(report.seconds, "seconds");
   out["notes"] = report.notes;
   out["alarms"] = report.alarms;
   return out;

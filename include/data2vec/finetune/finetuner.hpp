@@ -6,59 +6,22 @@
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
+#include <limits>
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <vector>
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
 #include <data2vec/finetune/classifier.hpp>
+#include <data2vec/finetune/options.hpp>
 #include <data2vec/model/initialise.hpp>
-#include <data2vec/training/options.hpp>
+#include <data2vec/training/trainer.hpp>
 #include <data2vec/training/updater.hpp>
 
 namespace data2vec::inline v0 {
-
-/// What can be changed from run to run without recompiling.
-struct FineTunerOptions {
-  Schedule schedule = CosineSchedule{.lr = 1e-3, .warmup_updates = 0, .max_update = 1};
-  OptimizerConfig optimizer = {};
-  double layer_decay = 1;                    ///< of the learning rate from block to block (see layer_lr_scale)
-  double label_smoothing = 0;                ///< of hard labels, in training
-  std::int64_t freeze_finetune_updates = 0;  ///< before that update only fc_norm and head learn
-  DropoutRates rates = {};                   ///< those that are zero in the model's configuration have no effect
-  std::uint64_t seed = 1;                    ///< of the new weights and of all that is random in training
-  int threads = 0;                           ///< 0: as many as the machine has
-
-  /// The dropout rates of a model's configuration, with stochastic depth of `drop_path_rate` (see with_drop_path; it
-  /// needs ClassifierConfig::drop_path), the rest as above.
-  template <class Model>
-  static FineTunerOptions of(double drop_path_rate = 0) {
-    FineTunerOptions options;
-    options.rates = with_drop_path<Model>(TrainerOptions::of<Model>().rates, drop_path_rate);
-    return options;
-  }
-};
-
-/// What a step of fine-tuning did.
-struct FineTuneReport {
-  std::int64_t update = 0;  ///< updates before this one
-  std::int64_t samples = 0;
-  double loss = 0;          ///< mean over the samples
-  double accuracy = 0;      ///< of the training pass; soft labels count as their largest class
-  double gradient_norm = 0; ///< before clipping; of what is not frozen
-  double learning_rate = 0;
-  bool frozen = false;      ///< only fc_norm and head learnt
-  bool skipped = false;     ///< the gradient was not finite: no parameter was changed
-};
-
-/// What an evaluation found.
-struct Evaluation {
-  std::int64_t samples = 0;
-  double loss = 0;      ///< mean cross entropy, without smoothing
-  double accuracy = 0;
-};
 
 /// Samples per chunk of a classifier: enough that products have some 64 rows or more.
 template <class Net>
@@ -76,6 +39,10 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
  public:
   using T = float;
   using Net = Classifier<Model, H>;
+  using ModelType = Net;  ///< what a checkpoint describes (see finetune/checkpoint.hpp)
+  using Sample = SampleOf<typename Net::M, T>;
+  using Batch = LabelledBatch<T, Sample>;
+  using Label = std::conditional_t<H.regression, T, std::int32_t>;  ///< a class or, of a regression, a value
   using Parameters = typename Net::template Parameters<T>;
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int sample_size = Net::M::sample_size, classes = Net::classes;
@@ -83,17 +50,11 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   /// Samples per unit of work.
   static constexpr int unit_samples = samples_per_unit(
       chunk, size,
-      3 * (Net::Enc::Local::flops_per_sample + Net::Enc::Prenet::flops(Net::S) + Net::Enc::Blocks::flops(Net::S)));
+      3 * (Net::Enc::Local::flops_per_sample + Net::Enc::flops(Net::S)));
 
   /// Weights start at random: a classifier from scratch.
   explicit FineTuner(const FineTunerOptions& options) : options_(options), updater_(options.threads) {
-    validate(options.schedule);
-    expect(options.layer_decay > 0 && options.layer_decay <= 1, "layer_decay: expected above 0, at most 1",
-           options.layer_decay);
-    expect(options.label_smoothing >= 0 && options.label_smoothing < 1, "label_smoothing: expected 0 or more, below 1",
-           options.label_smoothing);
-    expect(options.freeze_finetune_updates >= 0, "freeze_finetune_updates: expected 0 or more",
-           static_cast<double>(options.freeze_finetune_updates));
+    options.validate();
     const int threads = updater_.team().size();
     threads_.reserve(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i) threads_.emplace_back();
@@ -126,30 +87,29 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     }
   }
 
-  /// One update with labels (n) from 0 to classes - 1. All that is random about a sample follows from its id. Throws
-  /// OptionError if the batch does not fit the model; no other exception.
-  FineTuneReport step(std::span<const T> samples, std::span<const std::int32_t> labels,
+  /// One update. All that is random about a sample follows from its id. Throws OptionError if the batch does not fit
+  /// the model; no other exception.
+  FineTuneReport step(const Batch& batch) {
+    check(batch);
+    return train(batch);
+  }
+
+  /// One update with labels (n) from 0 to classes - 1.
+  FineTuneReport step(std::span<const Sample> samples, std::span<const std::int32_t> labels,
                       std::span<const std::uint32_t> ids) {
-    if (labels.size() != ids.size())
-      throw OptionError("fine-tuning: expected as many labels as ids, " + std::to_string(ids.size()) + ", found " +
-                        std::to_string(labels.size()));
-    for (const std::int32_t label : labels)
-      if (label < 0 || label >= classes)
-        throw OptionError("fine-tuning: expected labels from 0 to " + std::to_string(classes - 1) + ", found " +
-                          std::to_string(label));
-    return step({samples, labels.data(), nullptr, ids});
+    return step(Batch{samples, ids, labels, {}});
   }
 
   /// One update with soft labels (n, classes), for example of mixup(); they are not smoothed.
-  FineTuneReport step(std::span<const T> samples, std::span<const T> soft_labels, std::span<const std::uint32_t> ids) {
-    if (soft_labels.size() != ids.size() * static_cast<std::size_t>(classes))
-      throw OptionError("fine-tuning: expected " + std::to_string(ids.size() * static_cast<std::size_t>(classes)) +
-                        " soft labels, found " + std::to_string(soft_labels.size()));
-    return step({samples, nullptr, soft_labels.data(), ids});
+  FineTuneReport step(std::span<const Sample> samples, std::span<const T> soft_labels, std::span<const std::uint32_t> ids) {
+    return step(Batch{samples, ids, {}, soft_labels});
   }
 
+  /// Counts an update whose step was skipped, so that the next one has other samples and other draws.
+  void pass_over() { ++updates_; }
+
   /// Logits (n, classes) of samples (n, sample_size), in evaluation mode. Throws OptionError for other sizes.
-  void logits(std::span<const T> samples, std::span<T> out) {
+  void logits(std::span<const Sample> samples, std::span<T> out) {
     const std::size_t n = out.size() / static_cast<std::size_t>(classes);
     if (out.size() % static_cast<std::size_t>(classes) != 0 ||
         samples.size() != n * static_cast<std::size_t>(sample_size))
@@ -164,8 +124,8 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     });
   }
 
-  /// Loss and accuracy over samples 0 .. n - 1. `fill(i, sample)` writes sample i (sample_size) and returns its label;
-  /// it is called once for each i, from several threads at a time, and must not throw. `seen(i, label, logits)`, with
+  /// Loss and accuracy over samples 0 .. n - 1. `fill(i, sample)` writes sample i (sample_size) and returns its Label; it
+  /// is called once for each i, from several threads at a time, and must not throw. `seen(i, label, logits)`, with
   /// logits (classes), is called in the order of the samples, one at a time.
   template <class Fill, class Seen>
   Evaluation evaluate(std::int64_t n, Fill&& fill, Seen&& seen) {
@@ -176,13 +136,13 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
       Thread& thread = threads_[static_cast<std::size_t>(number)];
       const std::int64_t first = std::int64_t{task} * chunk;
       const int count = static_cast<int>(std::min<std::int64_t>(chunk, n - first));
-      std::fill(thread.labels.begin(), thread.labels.end(), -1);
+      std::fill(thread.labels.begin(), thread.labels.end(), no_label);
       for (int b = 0; b < count; ++b)
-        thread.labels[static_cast<std::size_t>(b)] = static_cast<std::int32_t>(fill(first + b, sample_of(thread, b)));
+        thread.labels[static_cast<std::size_t>(b)] = static_cast<Label>(fill(first + b, sample_of(thread, b)));
       repeat_last(thread, count);
       const T* const found = infer(number, thread.samples.data());
-      const ClassificationSums part = Net::loss(updater_.device(number), chunk, found, {.hard = thread.labels.data()},
-                                                0, static_cast<T*>(nullptr), static_cast<T*>(nullptr));
+      const ClassificationSums part = Net::loss(updater_.device(number), chunk, found, labels_at(thread.labels.data()), 0,
+                                                static_cast<T*>(nullptr), static_cast<T*>(nullptr));
       turns_.wait_for(task);
       sums.loss += part.loss;
       sums.correct += part.correct;
@@ -205,6 +165,12 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   std::span<const T> weights() const { return updater_.weights(); }
   std::span<const T> gradient() const { return updater_.gradient(); }
 
+  /// Everything that a checkpoint keeps, as Trainer::state(); there is no teacher. Whoever writes to it takes the
+  /// training elsewhere.
+  TrainingState state() {
+    return {updater_.weights().data(), nullptr, updater_.m().data(), updater_.v().data(), &updates_};
+  }
+
  private:
   static constexpr std::string_view prefix = "model.";
   static constexpr std::size_t workspace_size =
@@ -215,26 +181,16 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   struct Thread {
     Buffer<T> workspace{workspace_size};
     Buffer<int> indices{buffer_size<Index>};
-    Buffer<T> samples{static_cast<std::size_t>(chunk) * sample_size};  // of a chunk that is filled up
+    Buffer<Sample> samples{static_cast<std::size_t>(chunk) * sample_size};  // of a chunk that is filled up
     Buffer<T> soft{static_cast<std::size_t>(chunk) * classes};
-    Buffer<std::int32_t> labels{chunk};
+    Buffer<Label> labels{chunk};
     Buffer<std::uint32_t> ids{chunk};
     ClassificationSums sums;
   };
-  struct Labelled {
-    std::span<const T> samples;
-    const std::int32_t* labels;  // or
-    const T* soft;
-    std::span<const std::uint32_t> ids;
-  };
 
-  static void expect(bool fulfilled, const char* sentence, double found) {
-    if (!fulfilled)
-      throw OptionError(std::string("FineTunerOptions::") + sentence + ", found " + std::to_string(found));
-  }
   static bool in_encoder(const TensorInfo& info) { return info.name.view().starts_with(prefix); }
   static int chunks(std::size_t samples) { return static_cast<int>((samples + chunk - 1) / chunk); }
-  static T* sample_of(Thread& thread, int b) { return thread.samples.data() + std::ptrdiff_t{b} * sample_size; }
+  static Sample* sample_of(Thread& thread, int b) { return thread.samples.data() + std::ptrdiff_t{b} * sample_size; }
 
   /// Rows behind `count` repeat the last one: numbers as ordinary as any.
   static void repeat_last(Thread& thread, int count) {
@@ -242,19 +198,41 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   }
 
   /// A whole chunk of samples, `count` of which are the batch's from `first` on.
-  static const T* padded(Thread& thread, std::span<const T> samples, std::size_t first, std::size_t count) {
-    const T* const from = samples.data() + first * sample_size;
+  static const Sample* padded(Thread& thread, std::span<const Sample> samples, std::size_t first, std::size_t count) {
+    const Sample* const from = samples.data() + first * sample_size;
     if (count == static_cast<std::size_t>(chunk)) return from;
     std::copy_n(from, count * sample_size, thread.samples.data());
     repeat_last(thread, static_cast<int>(count));
     return thread.samples.data();
   }
 
-  const T* infer(int number, const T* samples) {
+  /// A label that does not count.
+  static constexpr Label no_label = H.regression ? std::numeric_limits<Label>::quiet_NaN() : static_cast<Label>(-1);
+  static typename Net::template Labels<T> labels_at(const Label* labels) {
+    typename Net::template Labels<T> found;
+    if constexpr (H.regression) found.values = labels;
+    else found.hard = labels;
+    return found;
+  }
+
+  /// How much of each sample of a chunk is no padding: as the batch says (`count` of them, the last for the rest), or of
+  /// texts as they say themselves.
+  static void set_lengths(const Sample* samples, const int* given, int count, int* lengths) {
+    for (int b = 0; b < chunk; ++b) {
+      lengths[b] = sample_size;
+      if (given) lengths[b] = given[std::min(b, count - 1)];
+      else if constexpr (requires { Net::M::length_of(samples); })
+        lengths[b] = std::max(1, Net::M::length_of(samples + std::ptrdiff_t{b} * sample_size));
+    }
+  }
+
+  const T* infer(int number, const Sample* samples) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
     const auto w = bind<typename Net::template Workspace<T, chunk, false>>(thread.workspace.data());
-    Net::forward(Pass{updater_.device(number)}, read(), View<const T, chunk, sample_size>{samples}, w,
-                 bind<Index>(thread.indices.data()));
+    int lengths[chunk];
+    set_lengths(samples, nullptr, chunk, lengths);
+    Net::forward(Pass{updater_.device(number)}, read(), View<const Sample, chunk, sample_size>{samples}, w,
+                 bind<Index>(thread.indices.data()), Net::padded ? lengths : nullptr);
     return w.logits.data;
   }
 
@@ -262,12 +240,38 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     return bind<typename Net::template Parameters<const T>>(static_cast<const T*>(updater_.weights().data()));
   }
 
-  FineTuneReport step(const Labelled& batch) {
+  static void check(const Batch& batch) {
     const std::size_t n = batch.ids.size();
-    if (n == 0 || batch.samples.size() != n * static_cast<std::size_t>(sample_size))
-      throw OptionError("fine-tuning: expected at least one id and " + std::to_string(sample_size) +
-                        " numbers for each, found " + std::to_string(n) + " ids and " +
-                        std::to_string(batch.samples.size()) + " numbers");
+    const auto expect = [](std::size_t expected, const char* what, std::size_t found) {
+      if (found != expected)
+        throw OptionError("fine-tuning: expected " + std::to_string(expected) + " " + what + ", found " +
+                          std::to_string(found));
+    };
+    if (n == 0) throw OptionError("fine-tuning: expected at least one sample, found none");
+    expect(n * static_cast<std::size_t>(sample_size), "numbers in the samples", batch.samples.size());
+    if constexpr (requires { Net::M::vocab_size; })
+      for (const Sample id : batch.samples)
+        if (id < 0 || id >= Net::M::vocab_size)
+          throw OptionError("fine-tuning: expected token ids below " + std::to_string(Net::M::vocab_size) + ", found " +
+                            std::to_string(id));
+    if (!batch.lengths.empty()) expect(n, "lengths", batch.lengths.size());
+    for (const int length : batch.lengths)
+      if (length < (Net::padded ? 1 : sample_size) || length > sample_size)
+        throw OptionError("fine-tuning: expected lengths up to " + std::to_string(sample_size) + ", found " +
+                          std::to_string(length));
+    if constexpr (H.regression) return expect(n, "values", batch.values.size());
+    expect(0, "values for a classification", batch.values.size());
+    if (batch.labels.empty()) expect(n * static_cast<std::size_t>(classes), "soft labels", batch.soft_labels.size());
+    else expect(0, "soft labels beside the hard ones", batch.soft_labels.size());
+    if (batch.soft_labels.empty()) expect(n, "labels", batch.labels.size());
+    for (const std::int32_t label : batch.labels)
+      if (label < 0 || label >= classes)
+        throw OptionError("fine-tuning: expected labels from 0 to " + std::to_string(classes - 1) + ", found " +
+                          std::to_string(label));
+  }
+
+  FineTuneReport train(const Batch& batch) {
+    const std::size_t n = batch.ids.size();
     FineTuneReport report{.update = updates_, .samples = static_cast<std::int64_t>(n)};
     report.frozen = updates_ < options_.freeze_finetune_updates;
     report.learning_rate = learning_rate(options_.schedule, updates_);
@@ -288,56 +292,49 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     report.loss = sums_.loss / static_cast<double>(n);
     report.accuracy = sums_.correct / static_cast<double>(n);
     report.gradient_norm = updater_.gradient_norm();
-    if (is_finite(report.gradient_norm)) apply(report);
-    else report.skipped = true;
+    report.updated = is_finite(report.gradient_norm);
+    report.skipped = !report.updated;
+    if (report.updated) apply(report);
     return report;
   }
 
-  void run_chunk(int number, T* gradient, const Labelled& batch, std::size_t first, std::size_t count, bool frozen) {
+  void run_chunk(int number, T* gradient, const Batch& batch, std::size_t first, std::size_t count, bool frozen) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
-    const View<const T, chunk, sample_size> input{padded(thread, batch.samples, first, count)};
-    typename Net::template Labels<T> labels{.smoothing = options_.label_smoothing};
-    if (batch.labels) labels.hard = batch.labels + first;
-    else labels.soft = batch.soft + first * static_cast<std::size_t>(classes);
+    const View<const Sample, chunk, sample_size> input{padded(thread, batch.samples, first, count)};
+    int lengths[chunk];
+    set_lengths(input.data, batch.lengths.empty() ? nullptr : batch.lengths.data() + first, static_cast<int>(count),
+                lengths);
+    const Label* hard = nullptr;
+    if constexpr (H.regression) hard = batch.values.data() + first;
+    else if (batch.soft_labels.empty()) hard = batch.labels.data() + first;
+    const T* soft = batch.soft_labels.data() + (hard ? 0 : first * static_cast<std::size_t>(classes));
     const std::uint32_t* ids = batch.ids.data() + first;
     if (count < static_cast<std::size_t>(chunk)) {  // no label: no loss and no gradient
-      std::fill(thread.labels.begin(), thread.labels.end(), -1);
+      std::fill(thread.labels.begin(), thread.labels.end(), no_label);
       std::fill(thread.soft.begin(), thread.soft.end(), T(0));
-      if (labels.hard) std::copy_n(labels.hard, count, thread.labels.data());
-      if (labels.soft) std::copy_n(labels.soft, count * static_cast<std::size_t>(classes), thread.soft.data());
-      if (labels.hard) labels.hard = thread.labels.data();
-      if (labels.soft) labels.soft = thread.soft.data();
+      if (hard) std::copy_n(hard, count, thread.labels.data());
+      else std::copy_n(soft, count * static_cast<std::size_t>(classes), thread.soft.data());
+      if (hard) hard = thread.labels.data();
+      soft = thread.soft.data();
       std::fill(std::copy_n(ids, count, thread.ids.data()), thread.ids.end(), ids[count - 1]);
       ids = thread.ids.data();
     }
+    auto labels = hard ? labels_at(hard) : typename Net::template Labels<T>{.soft = soft};
+    labels.smoothing = options_.label_smoothing;
     const Pass<BasicCpu<Isa>, true> pass{
         updater_.device(number), {options_.seed, static_cast<std::uint32_t>(updates_), ids, 1}, options_.rates};
     const auto w = bind<typename Net::template Workspace<T, chunk>>(thread.workspace.data());
     const auto index = bind<Index>(thread.indices.data());
     const auto target = bind<Parameters>(gradient);
     const auto samples = static_cast<double>(batch.ids.size());
-    ClassificationSums sums = frozen ? step_head(pass, target, input, labels, samples, w, index)
-                                     : Net::step(pass, read(), target, input, labels, samples, w, index);
+    const int* const used = Net::padded ? lengths : nullptr;
+    T* const no_losses = nullptr;
+    ClassificationSums sums =
+        frozen ? Net::head_step(pass, read(), target, input, labels, samples, w, index, no_losses, used)
+               : Net::step(pass, read(), target, input, labels, samples, w, index, no_losses, used);
     if (labels.soft) sums.correct = correct(w.logits.data, labels.soft, count);
     thread.sums.loss += sums.loss;
     thread.sums.correct += sums.correct;
-  }
-
-  /// Gradients of fc_norm and head alone: the encoder has no backward pass.
-  template <class P, class W>
-  ClassificationSums step_head(const P& pass, const Parameters& gradient, View<const T, chunk, sample_size> input,
-                               const typename Net::template Labels<T>& labels, double samples, const W& w,
-                               const Index& index) {
-    auto& d = pass.device;
-    const auto p = read();
-    Net::forward(pass, p, input, w, index);
-    const auto sums = Net::loss(d, chunk, w.logits.data, labels, 1 / samples, static_cast<T*>(nullptr), w.dlogits.data);
-    Net::Head::backward(d, p.head, chunk, H.use_fc_norm ? w.normed.data : w.pooled.data, w.dlogits.data, w.dpooled.data,
-                        gradient.head);
-    if constexpr (H.use_fc_norm)
-      Net::FcNorm::backward(d, p.fc_norm, chunk, w.pooled.data, w.stats.data, w.dpooled.data, w.dpooled.data,
-                            gradient.fc_norm);
-    return sums;
   }
 
   static double correct(const T* found, const T* soft, std::size_t count) {
