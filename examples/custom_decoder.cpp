@@ -35,13 +35,14 @@ struct MeanDecoder {
     struct Tape {
       d2v::View<T, N, R, D> query, mixed, dmixed, dquery;
       typename Mlp::template Tape<T, N, R> mlp;
-      d2v::View<T, N, R, C.decoder_dim> dhidden;
+      d2v::View<T, N, R, C.decoder_dim> hidden, dhidden;
       static constexpr void visit(auto&& f, auto&... t) {
         f("query", t.query...);
         f("mixed", t.mixed...);
         f("dmixed", t.dmixed...);
         f("dquery", t.dquery...);
         f("mlp", t.mlp...);
+        f("hidden", t.hidden...);
         f("dhidden", t.dhidden...);
       }
     };
@@ -55,7 +56,7 @@ struct MeanDecoder {
         for (int r = 0; r < R; ++r)
           for (int v = 0; v < V; ++v)
             d2v::device::add_scaled(d, D, 1.0 / V, in.tokens + (n * V + v) * D, tape.query[n][r].data);
-      Mlp::template forward<P, T, N, R>(pass, p.mlp, 0, tape.query, tape.mixed, tape.mlp);        // (N, R, D)
+      Mlp::template forward<P, T, N, R>(pass, p.mlp, 0, tape.query, tape.mixed, tape.mlp, tape.hidden);  // (N, R, D)
       Projection::forward(d, p.proj, N * R, tape.mixed.data, prediction.data);                    // (N, R, D)
     }
     /// dtokens is overwritten, parameter gradients are added to what is there.
@@ -66,7 +67,7 @@ struct MeanDecoder {
       auto& d = pass.device;
       Projection::backward(d, p.proj, N * R, tape.mixed.data, dprediction.data, tape.dmixed.data, gradient.proj);
       Mlp::template backward<d2v::Grad::overwrite, P, T, N, R>(pass, p.mlp, 0, tape.query, tape.dmixed, tape.dquery,
-                                                               gradient.mlp, tape.mlp, tape.dhidden);
+                                                               gradient.mlp, tape.mlp, tape.hidden, tape.dhidden);
       d2v::device::fill(d, dtokens.size, 0, dtokens.data);
       for (int n = 0; n < N; ++n)
         for (int v = 0; v < V; ++v)

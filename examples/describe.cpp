@@ -10,7 +10,7 @@
 
 #include <data2vec/data2vec.hpp>
 
-#include "examples/demo_model.hpp"
+#include "examples/vision/model.hpp"
 
 namespace d2v = data2vec;
 
@@ -21,17 +21,16 @@ struct Description {
   int tokens, visible, masks, embed_dim, depth, heads, prenet;
   std::size_t parameters, without_decoder, teacher;
   d2v::StepFlops flops;  // per sample
-  int chunk;             // samples
-  std::size_t parameter_bytes, workspace_bytes;
+  int chunk, group;      // samples, masks of each at a time
+  std::size_t state_bytes, worker_bytes;
+  int (*workers)(int threads);
   bool mae_init;
   std::vector<d2v::TensorInfo> (*tensors)();
   bool (*in_teacher)(std::string_view);
 
-  /// Resident on the CPU with `threads` threads: weights, gradient, both Adam moments and the teacher once; a gradient
-  /// and the workspace of a chunk for each thread.
+  /// Resident on the CPU with `threads` threads, whatever the batch.
   double resident_bytes(int threads) const {
-    const auto parameter = static_cast<double>(parameter_bytes), workspace = static_cast<double>(workspace_bytes);
-    return 5 * parameter + threads * (parameter + workspace);
+    return static_cast<double>(state_bytes) + workers(threads) * static_cast<double>(worker_bytes);
   }
 };
 
@@ -39,6 +38,7 @@ template <class Model>
 Description describe(const char* name) {
   using Branch = typename Model::First;
   using Parameters = typename Model::template Parameters<float>;
+  using Trainer = d2v::Trainer<Model, d2v::Cpu>;
   constexpr int chunk = d2v::default_chunk<Branch>;
   return {.name = name,
           .tokens = Branch::T_,
@@ -53,8 +53,10 @@ Description describe(const char* name) {
           .teacher = Model::teacher_parameter_count,
           .flops = Model::template step_flops<0>,
           .chunk = chunk,
-          .parameter_bytes = d2v::buffer_size<Parameters> * sizeof(float),
-          .workspace_bytes = Model::template workspace_size<chunk> * sizeof(float),
+          .group = d2v::masks_at_a_time<Branch, chunk>,
+          .state_bytes = Trainer::state_bytes,
+          .worker_bytes = Trainer::worker_bytes,
+          .workers = [](int threads) { return Trainer::workers(threads); },
           .mae_init = Model::config.mae_init,
           .tensors =
               [] {
@@ -110,8 +112,9 @@ void print_table(const std::vector<Description>& models, int threads) {
   gflop("  decoder", &d2v::StepFlops::decoder);
   gflop("  local encoder", &d2v::StepFlops::local);
   number("samples of a chunk", &Description::chunk);
-  row("MB of a chunk's workspace",
-      [&](const Description& m) { return megabytes(static_cast<double>(m.workspace_bytes)); });
+  number("masks at a time", &Description::group);
+  row("MB of a worker: workspace, gradient",
+      [&](const Description& m) { return megabytes(static_cast<double>(m.worker_bytes)); });
   row("MB resident, threads: " + std::to_string(threads),
       [&](const Description& m) { return megabytes(m.resident_bytes(threads)); });
 }

@@ -161,7 +161,7 @@ TEST_CASE("programs: pre-trained, features, probe, fine-tuned") {
   CHECK(read_npy<float>(folder / "t.npy").values != all.values);
   features(weights, "f.safetensors", {"--part", "test", "--pool", "none", "--layer", "1"});
   const auto file = SafetensorsFile::open(folder / "f.safetensors");
-  CHECK(file.at("features").shape == std::vector<std::int64_t>{30, 5, 128});
+  CHECK(file.at("features").shape == std::vector<std::int64_t>{30, 17, 128});
   const auto labels = file.at("labels").copy<std::int32_t>();
   REQUIRE(labels.size() == 30);
   for (std::size_t i = 0; i < labels.size(); ++i) CHECK(labels[i] == static_cast<int>(i % 3));
@@ -207,7 +207,7 @@ TEST_CASE("programs: a signal saves, and what is resumed ends with the same byte
   CHECK(contains(refused.err, "found one: --resume goes on from it"));
   const Ended other = pretrain(folder, "cut", {"--resume", "--lr", "0.5"});
   CHECK(other.status == 2);
-  CHECK(contains(other.err, "--lr: expected 0.002"));
+  CHECK(contains(other.err, "--lr: expected 0.003"));
   const Ended resumed = pretrain(folder, "cut", {"--resume", "--threads", "1"});
   INFO(resumed.err);
   REQUIRE(resumed.status == 0);
@@ -252,6 +252,36 @@ TEST_CASE("programs: fine-tuning goes on behind its complete runs") {
   CHECK(a == b);
   const std::string classifier = "/from-scratch-seed2.safetensors";
   CHECK(text_of(folder / ("whole" + classifier)) == text_of(folder / ("cut" + classifier)));
+}
+
+TEST_CASE("programs: the demo judges, tunes and reports; stopped between its parts it goes on to the same results") {
+  const Scratch folder;
+  const auto demo = [&](const std::string& out, Strings more, const std::string& until = "") {
+    Strings command{"demo", "--data", folder / "data", "--out", folder / out};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(folder, command, until);
+  };
+  const Strings options{"--updates", "20", "--seeds", "2", "--tuning-updates", "5"};
+  const Ended whole = demo("whole", options);
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  const std::string page = text_of(folder / "whole/report.html");
+  for (const char* part : {"How good the features are", "With few labels", "Learning curves", "What the student sees",
+                           "Nearest neighbours", "What is taken for what", "The run", "</html>"})
+    CHECK_MESSAGE(contains(page, part), part);
+  Json a = parse_json(text_of(folder / "whole/report.json"), "whole");
+  CHECK(a["accuracy"].size() == 6);  // neighbours and probe of pixels, of random weights, of the pre-trained encoder
+  CHECK(a["few_labels"]["rows"].size() == 2);
+  CHECK(a["curve"].size() == 20);
+  CHECK(a["confusion"]["counts"].size() == 3);
+
+  const Ended stopped = demo("cut", options, "encoder, random weights");
+  CHECK(stopped.status == 143);
+  CHECK(contains(stopped.out, "--resume goes on"));
+  CHECK_FALSE(fs::exists(folder / "cut/report.json"));
+  REQUIRE(demo("cut", {"--resume"}).status == 0);
+  Json b = parse_json(text_of(folder / "cut/report.json"), "cut");
+  for (const char* key : {"accuracy", "few_labels", "confusion", "neighbours"}) CHECK_MESSAGE(a[key] == b[key], key);
 }
 
 TEST_CASE("programs: what is wrong is said, with its exit status") {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Fine-tunes an encoder with few or many labels, from pre-trained weights, from scratch, or both with the same budget,
-// with one or several seeds. Each run is a function of its seed; --resume goes on behind the runs that are complete.
+// with one or several seeds. Each run is a function of its seed; stopped at any moment, --resume goes on from there to
+// the same bits.
+#include <algorithm>
 #include <cstdio>
 #include <filesystem>
 #include <string>
@@ -11,13 +13,15 @@
 #include <data2vec/data/layouts.hpp>
 #include <data2vec/data2vec.hpp>
 #include <data2vec/evaluation/metrics.hpp>
-#include <data2vec/finetune/finetuner.hpp>
+#include <data2vec/finetune/checkpoint.hpp>
 #include <data2vec/finetune/mixup.hpp>
-#include <data2vec/io/lock.hpp>
+#include <data2vec/training/loop.hpp>
 
-#include "examples/common.hpp"
-#include "examples/demo_model.hpp"
-#include "examples/image_data.hpp"
+#include "examples/common/files.hpp"
+#include "examples/common/judging.hpp"
+#include "examples/common/program.hpp"
+#include "examples/vision/model.hpp"
+#include "examples/vision/data.hpp"
 
 namespace {
 
@@ -34,7 +38,7 @@ struct Options {
   double fraction = 1;
   int seeds = 1, epochs = 20, batch = 64, threads = 0;
   std::int64_t updates = 0, freeze = 0;
-  double lr = 1e-3, layer_decay = 0.75, drop_path = 0.1, weight_decay = 0.05, clip_norm = 4;
+  double lr = 1e-3, layer_decay = 0.75, drop_path = 0.1, weight_decay = 0.05, clip_norm = 4, save_every = 60;
   d2v::MixupConfig mixup = {.mixup_switch_prob = 0.5};
   std::uint64_t seed = 1;
 
@@ -62,45 +66,66 @@ struct Task {
   }
 };
 
-/// Trains on the labelled images, every one of them in each epoch: the last batch may be smaller. Stops when a signal
-/// asks for it.
-void train(Tuner& tuner, const Task& task, std::uint64_t seed, const std::string& name) {
-  const Options& o = task.options;
-  const auto chosen = demo::choose_labelled(task.images.train, task.labels, seed);
-  demo::RandomView view(task.images.train, task.statistics);
-  d2v::EpochOrder order(static_cast<std::uint32_t>(chosen.size()), seed);
-  const auto batch = static_cast<std::size_t>(o.batch);
-  const std::size_t per_epoch = (chosen.size() + batch - 1) / batch;
-  std::vector<float> samples(batch * demo::sample_size), soft(batch * static_cast<std::size_t>(Tuner::classes));
-  std::vector<std::int32_t> labels(batch);
-  std::vector<std::uint32_t> ids(batch);
-  const bool mixed = o.mixup.mixup > 0 || o.mixup.cutmix > 0;
-  demo::Progress progress(0, task.updates(), static_cast<double>(std::min(batch, chosen.size())));
-  progress.note(name + ":");
-  while (tuner.updates() < task.updates() && !demo::interrupted) {
-    const auto update = static_cast<std::size_t>(tuner.updates());
+/// The batch of an update: every labelled image once in each epoch, so the last batch of one may be smaller.
+class Batches {
+ public:
+  Batches(const Tuner& tuner, const Task& task, std::uint64_t seed)
+      : tuner_(tuner), mixup_(task.options.mixup), seed_(seed),
+        chosen_(demo::choose_labelled(task.images.train, task.labels, seed)), view_(task.images.train, task.statistics),
+        order_(static_cast<std::uint32_t>(chosen_.size()), seed),
+        batch_(std::min(static_cast<std::size_t>(task.options.batch), chosen_.size())),
+        samples_(batch_ * demo::sample_size), soft_(batch_ * classes), labels_(batch_), ids_(batch_) {}
+
+  std::size_t size() const { return batch_; }
+
+  d2v::LabelledBatch<> operator()() {
+    const auto update = static_cast<std::size_t>(tuner_.updates());
+    const std::size_t per_epoch = (chosen_.size() + batch_ - 1) / batch_, first = update % per_epoch * batch_;
     const auto epoch = static_cast<std::uint32_t>(update / per_epoch);
-    const std::size_t first = update % per_epoch * batch, n = std::min(batch, chosen.size() - first);
+    const std::size_t n = std::min(batch_, chosen_.size() - first);
     for (std::size_t i = 0; i < n; ++i) {
-      ids[i] = static_cast<std::uint32_t>(chosen[order.of(epoch)[first + i]]);
-      labels[i] = view(ids[i], seed, epoch, &samples[i * demo::sample_size]);
+      ids_[i] = static_cast<std::uint32_t>(chosen_[order_.of(epoch)[first + i]]);
+      labels_[i] = view_(ids_[i], seed_, epoch, &samples_[i * demo::sample_size]);
     }
-    const std::span<float> x(samples.data(), n * demo::sample_size);
-    const std::span<const std::int32_t> y(labels.data(), n);
-    const std::span<const std::uint32_t> who(ids.data(), n);
-    d2v::FineTuneReport report;
-    if (mixed) {
-      const std::span<float> targets(soft.data(), n * static_cast<std::size_t>(Tuner::classes));
-      d2v::mixup(o.mixup, demo::channels, demo::image_size, seed, static_cast<std::uint32_t>(update), x, y,
-                 Tuner::classes, targets);
-      report = tuner.step(x, std::span<const float>(targets), who);
-    } else {
-      report = tuner.step(x, y, who);
-    }
-    if (report.skipped)
-      throw d2v::Error(name + ": update " + std::to_string(update) + ": expected a finite gradient, found another one");
-    progress.show(report.update, report.loss, demo::formatted("accuracy %.3f", report.accuracy));
+    const std::span<float> x(samples_.data(), n * demo::sample_size), q(soft_.data(), n * classes);
+    const std::span<const std::int32_t> y(labels_.data(), n);
+    const std::span<const std::uint32_t> who(ids_.data(), n);
+    if (mixup_.mixup <= 0 && mixup_.cutmix <= 0) return {x, who, y, {}};
+    d2v::mixup(mixup_, demo::channels, demo::image_size, seed_, static_cast<std::uint32_t>(update), x, y,
+               Tuner::classes, q);
+    return {x, who, {}, q};
   }
+
+ private:
+  static constexpr auto classes = static_cast<std::size_t>(Tuner::classes);
+  const Tuner& tuner_;
+  d2v::MixupConfig mixup_;
+  std::uint64_t seed_;
+  std::vector<std::size_t> chosen_;
+  demo::RandomView view_;
+  d2v::EpochOrder order_;
+  std::size_t batch_;
+  std::vector<float> samples_, soft_;
+  std::vector<std::int32_t> labels_;
+  std::vector<std::uint32_t> ids_;
+};
+
+/// Trains to the end or until a signal asks to stop, with log and checkpoint in `folder`; from the checkpoint if there
+/// is one.
+void train(Tuner& tuner, const Task& task, std::uint64_t seed, const std::string& name, const std::string& folder) {
+  const std::string checkpoint = folder + "/checkpoint.safetensors";
+  const bool resume = std::filesystem::exists(checkpoint);
+  if (resume) d2v::load_checkpoint<Tuner::ModelType>(checkpoint, tuner.state());
+  Batches batches(tuner, task, seed);
+  demo::Progress progress(tuner.updates(), task.updates(), static_cast<double>(batches.size()));
+  progress.note(name + ":" + (resume ? " going on behind update " + std::to_string(tuner.updates()) : ""));
+  d2v::run_loop(tuner,
+                {.out = folder, .updates = task.updates(), .resume = resume, .save_every = task.options.save_every},
+                batches, demo::interrupted,
+                {.step = [&](const d2v::FineTuneReport& r) {
+                   progress.show(r.update, r.loss, demo::formatted("accuracy %.3f", r.accuracy));
+                 },
+                 .note = [&](const std::string& text) { progress.note(text); }});
 }
 
 d2v::Confusion evaluate(Tuner& tuner, const Task& task, int classes) {
@@ -123,47 +148,26 @@ d2v::Confusion evaluate(Tuner& tuner, const Task& task, int classes) {
   return confusion;
 }
 
-d2v::Json counts_of(const d2v::Confusion& confusion) {
-  d2v::Json counts = d2v::Json::array();
-  for (int t = 0; t < confusion.classes(); ++t) {
-    d2v::Json row = d2v::Json::array();
-    for (int p = 0; p < confusion.classes(); ++p) row.push_back(confusion.count(t, p));
-    counts.push_back(std::move(row));
-  }
-  return counts;
-}
-
-d2v::Confusion confusion_of(const d2v::Json& counts) {
-  d2v::Confusion confusion(static_cast<int>(counts.size()));
-  for (int t = 0; t < confusion.classes(); ++t)
-    for (int p = 0; p < confusion.classes(); ++p)
-      for (auto n = counts.at(static_cast<std::size_t>(t)).at(static_cast<std::size_t>(p)).get<int>(); n > 0; --n)
-        confusion.add(t, p);
-  return confusion;
-}
-
-void write_json(const std::string& path, const d2v::Json& json) {
-  const std::string text = json.dump(2) + "\n";
-  d2v::AtomicFile file(path, text.size());
-  file.write(std::as_bytes(std::span(text)));
-  file.commit();
-}
-
-/// The complete runs of the folder, or none; those of other options are refused.
-d2v::Json runs_so_far(const Options& o, const std::string& path) {
+/// The complete runs of the folder, or none; those of other options or images are refused.
+d2v::Json runs_so_far(const Options& o, std::size_t images, const std::string& path) {
   if (!o.resume && std::filesystem::exists(path))
     throw d2v::FileError(path, "expected a folder without results, found some: --resume goes on from them");
   if (!o.resume || !std::filesystem::exists(path)) return d2v::Json::array();
-  const std::vector<std::byte> bytes = d2v::read_file(path);
-  const d2v::Json kept =
-      d2v::parse_json({reinterpret_cast<const char*>(bytes.data()), bytes.size()}, path);
+  const d2v::Json kept = demo::read_json(path);
   if (!kept.contains("options") || !kept.contains("runs"))
     throw d2v::FileError(path, "expected results of this program, found something else");
   const d2v::Json given = o.described();
-  for (const auto& [name, value] : given.items())
-    if (kept["options"].value(name, d2v::Json()) != value)
-      throw demo::UsageError("--resume: " + name + ": expected " + kept["options"].value(name, d2v::Json()).dump() +
-                             ", with which " + path + " began, found " + value.dump());
+  for (const auto& [name, value] : given.items()) {
+    const d2v::Json before = kept["options"].value(name, d2v::Json());
+    std::string flag = "--" + name;
+    std::replace(flag.begin(), flag.end(), '_', '-');
+    if (before != value)
+      throw demo::UsageError(flag + ": expected " + before.dump() + ", with which " + path + " began, found " +
+                             value.dump());
+  }
+  if (kept.value("images", d2v::Json()) != images)
+    throw d2v::MismatchError(o.data.directory + ": expected the " + kept.value("images", d2v::Json()).dump() +
+                             " training images with which " + path + " began, found " + std::to_string(images));
   return kept["runs"];
 }
 
@@ -172,7 +176,7 @@ void run(const Options& o) {
     throw demo::UsageError("expected --weights FILE, --from-scratch, or both, found neither");
   o.mixup.validate();
   demo::Encoder encoder;
-  if (!o.weights.empty()) encoder = demo::read_weights(o.weights, o.teacher);
+  if (!o.weights.empty()) encoder = demo::read_weights<demo::Model>(o.weights, o.teacher);
   const d2v::ImageSets images = demo::open_data(o.data);
   const std::vector<std::string>& names = demo::expect_classes(images.train, o.data.directory);
   const int classes = static_cast<int>(names.size());
@@ -182,14 +186,18 @@ void run(const Options& o) {
     throw d2v::MismatchError("--labels: expected at most " + std::to_string(all) + ", as many as there are training "
                              "images, found " + std::to_string(o.labels));
   const auto part = static_cast<std::size_t>(o.fraction * static_cast<double>(all) + 0.5);
-  const Task task{images, encoder.statistics.value_or(d2v::channel_statistics(images.train)), o,
+  const Task task{images, demo::statistics_of(encoder).value_or(d2v::channel_statistics(images.train)), o,
                   o.labels > 0 ? o.labels : std::max<std::size_t>(1, part)};
   std::error_code error;
   std::filesystem::create_directories(o.out, error);
   if (error) throw d2v::FileError(o.out, "cannot make this folder: " + error.message());
   const d2v::FolderLock lock(o.out);
   const std::string results = o.out + "/results.json";
-  d2v::Json runs = runs_so_far(o, results);
+  d2v::Json runs = runs_so_far(o, all, results);
+  const auto keep_runs = [&] {
+    demo::write_json(results, {{"options", o.described()}, {"images", all}, {"classes", names}, {"runs", runs}});
+  };
+  keep_runs();  // what is resumed must have these options, from the first run on
   std::printf("%zu labelled training images and %zu test images of %s; %lld updates of %d images\n", task.labels,
               images.test.size(), o.data.directory.c_str(), static_cast<long long>(task.updates()), o.batch);
 
@@ -203,7 +211,12 @@ void run(const Options& o) {
   };
   for (std::uint64_t seed = o.seed; seed < o.seed + static_cast<std::uint64_t>(o.seeds); ++seed)
     for (const std::string& start : starts) {
-      if (found(start, seed)) continue;
+      const std::string folder =
+          o.out + "/" + (start == "pre-trained" ? "classifier" : "from-scratch") + "-seed" + std::to_string(seed);
+      if (found(start, seed)) {
+        std::filesystem::remove(folder + "/checkpoint.safetensors", error);  // large, and of use no more
+        continue;
+      }
       d2v::FineTunerOptions settings = d2v::FineTunerOptions::of<Model>(o.drop_path);
       settings.schedule = d2v::CosineSchedule{
           .lr = o.lr, .warmup_updates = task.updates() / 10, .max_update = task.updates()};
@@ -217,20 +230,22 @@ void run(const Options& o) {
       Tuner tuner(settings);
       if (start == "pre-trained") tuner.set_encoder({encoder.weights.data(), encoder.weights.size()});
       const std::string name = start + ", seed " + std::to_string(seed);
-      train(tuner, task, seed, name);
+      train(tuner, task, seed, name, folder);
       const d2v::Confusion confusion = evaluate(tuner, task, classes);
       if (demo::interrupted) {
-        std::printf("%zu complete runs are saved; --resume goes on behind them\n", runs.size());
+        std::printf("%zu complete runs are saved, and %lld of %lld updates of the next one; --resume goes on from "
+                    "there\n", runs.size(), static_cast<long long>(tuner.updates()),
+                    static_cast<long long>(task.updates()));
         return;
       }
       std::printf("%s: %.2f %% of the test images\n", name.c_str(), 100 * confusion.accuracy());
-      const std::string file = o.out + "/" + (start == "pre-trained" ? "classifier" : "from-scratch") + "-seed" +
-                               std::to_string(seed) + ".safetensors";
+      const std::string file = folder + ".safetensors";
       d2v::save_weights<Tuner::Parameters>(file, tuner.weights().data(),
                                            {{"statistics", demo::json_of(task.statistics).dump()}});
       runs.push_back({{"start", start}, {"seed", seed}, {"accuracy", confusion.accuracy()},
-                      {"classifier", file}, {"confusion", counts_of(confusion)}});
-      write_json(results, {{"options", o.described()}, {"classes", names}, {"runs", runs}});
+                      {"classifier", file}, {"confusion", demo::counts_of(confusion)}});
+      keep_runs();
+      std::filesystem::remove(folder + "/checkpoint.safetensors", error);
     }
 
   for (const std::string& start : starts) {
@@ -240,7 +255,7 @@ void run(const Options& o) {
       const d2v::Json& r = *found(start, seed);
       const auto accuracy = r.at("accuracy").get<double>();
       mean += accuracy / o.seeds, least = std::min(least, accuracy), most = std::max(most, accuracy);
-      sum += confusion_of(r.at("confusion"));
+      sum += demo::confusion_of(r.at("confusion"));
     }
     std::printf("\n%s: %.2f %% (seeds: %d, from %.2f to %.2f %%); true classes by predicted ones, all seeds\n%s",
                 start.c_str(), 100 * mean, o.seeds, 100 * least, 100 * most, sum.table(names).c_str());
@@ -258,7 +273,7 @@ int main(int argc, char** argv) {
   app.add_flag("--teacher", o.teacher, "the teacher of a checkpoint instead of the student");
   app.add_flag("--from-scratch", o.from_scratch, "also, or only, from random weights with the same budget");
   o.data.add_to(app);
-  app.add_option("--out", o.out, "folder of results.json and the classifiers");
+  app.add_option("--out", o.out, "folder of results.json, the classifiers and their logs");
   auto* labels = app.add_option("--labels", o.labels, "training images whose labels are used, balanced; 0: --fraction");
   app.add_option("--fraction", o.fraction, "the same as a share")->check(CLI::Range(0.0, 1.0))->excludes(labels);
   app.add_option("--seeds", o.seeds, "runs; each seed has labelled images of its own")->check(CLI::PositiveNumber);
@@ -285,6 +300,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 1.0));
   app.add_option("--threads", o.threads, "0: all of the machine; results do not depend on it")
       ->check(CLI::NonNegativeNumber);
-  app.add_flag("--resume", o.resume, "go on behind the complete runs in --out, with the same options");
+  app.add_option("--save-every", o.save_every, "seconds between checkpoints")->check(CLI::NonNegativeNumber);
+  app.add_flag("--resume", o.resume, "go on from where the runs in --out were stopped, with the same options");
   return demo::run_program("finetune", app, argc, argv, [&] { run(o); });
 }

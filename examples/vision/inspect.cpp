@@ -8,7 +8,7 @@
 
 #include <data2vec/data/layouts.hpp>
 
-#include "examples/common.hpp"
+#include "examples/common/program.hpp"
 
 namespace {
 

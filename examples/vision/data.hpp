@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The images of --data for the example programs, as the model's samples: random views for training, plain ones for
-// evaluation, the choice of labelled images; and an encoder from a file.
+// evaluation, the choice of labelled images.
 #pragma once
 
 #include <algorithm>
 #include <exception>
 #include <filesystem>
-#include <memory>
 #include <mutex>
 #include <numeric>
 #include <optional>
@@ -16,12 +15,11 @@
 
 #include <data2vec/data/feed.hpp>
 #include <data2vec/data/layouts.hpp>
-#include <data2vec/data/loader.hpp>
-#include <data2vec/finetune/encoder_file.hpp>
-#include <data2vec/training/checkpoint.hpp>
 
-#include "examples/common.hpp"
-#include "examples/demo_model.hpp"
+#include "examples/common/encoder.hpp"
+#include "examples/common/pretraining.hpp"
+#include "examples/common/program.hpp"
+#include "examples/vision/model.hpp"
 
 namespace demo {
 
@@ -145,101 +143,72 @@ inline std::vector<std::size_t> choose_labelled(const d2v::ImageDataset& data, s
   return chosen;
 }
 
-/// One random view of an image: shifts and a flip for small grey images of the model's size, the reference's random
+/// Random views for training: shifts and a flip for small grey images of the model's size, the reference's random
 /// resized crop otherwise.
-class RandomView {
- public:
-  RandomView(const d2v::ImageDataset& data, const d2v::ChannelStatistics& statistics)
-      : data_(data), small_(channels == 1 && height <= 64 && width <= 64 && fills_the_model(data)),
-        pixels_{statistics.mean[0], statistics.deviation[0]},
-        transform_({.size = image_size, .statistics = statistics}) {}
+struct RandomView : d2v::ImageViews {
+  RandomView(const d2v::ImageDataset& images, const d2v::ChannelStatistics& statistics)
+      : d2v::ImageViews(images, view_of(images, statistics), channels) {}
 
-  /// Returns the label.
-  int operator()(std::size_t i, std::uint64_t seed, std::uint32_t epoch, float* out) {
-    std::size_t used = 0;
-    const d2v::Image image = data_.load(i, &used);
-    const auto id = static_cast<std::uint32_t>(i);
-    if (small_) d2v::grey_image(image.pixels.data(), image_size, pixels_, augmentation, seed, epoch, id, out);
-    else transform_.train(image, seed, epoch, id, out);
-    return data_.label(used);
+  static d2v::TrainingView view_of(const d2v::ImageDataset& images, const d2v::ChannelStatistics& statistics) {
+    if (channels == 1 && height <= 64 && width <= 64 && fills_the_model(images))
+      return d2v::ShiftedView{.size = image_size, .statistics = statistics, .augment = augmentation};
+    return d2v::ImageTransformOptions{.size = image_size, .statistics = statistics};
   }
-
- private:
-  d2v::ImageDataset data_;
-  bool small_;
-  d2v::PixelStatistics pixels_;
-  d2v::ImageTransform transform_;
 };
 
-/// The batches of a pre-training, made ahead by a thread: batch `update` of n images, in k micro-batches. The last
-/// partial batch of an epoch is dropped.
-class BatchSource {
- public:
-  BatchSource(const d2v::ImageDataset& data, const d2v::ChannelStatistics& statistics, int batch, std::uint64_t seed,
-              std::int64_t first, int micro_batches = 1)
-      : parts_(static_cast<std::size_t>(micro_batches)), part_(parts_) {
-    const auto n = static_cast<std::size_t>(batch);
-    if (data.size() < n)
-      throw d2v::MismatchError("--batch: expected at most as many as there are training images, " +
-                               std::to_string(data.size()) + ", found " + std::to_string(batch));
-    auto fill = [view = RandomView(data, statistics), n, seed, per_epoch = data.size() / n,
-                 order = d2v::EpochOrder(static_cast<std::uint32_t>(data.size()), seed)](
-                    std::uint64_t index, float* samples, std::uint32_t* ids) mutable {
-      const auto epoch = static_cast<std::uint32_t>(index / per_epoch);
-      const auto part = order.of(epoch).subspan(static_cast<std::size_t>(index % per_epoch) * n, n);
-      for (std::size_t i = 0; i < n; ++i) view(ids[i] = part[i], seed, epoch, samples + i * sample_size);
-    };
-    prefetcher_ = std::make_unique<d2v::Prefetcher>(batch, sample_size, std::move(fill),
-                                                    d2v::PrefetchOptions{.first = static_cast<std::uint64_t>(first)});
-  }
-
-  /// The next micro-batch, valid until the next call.
-  d2v::Batch<float> operator()() {
-    if (part_ == parts_) {
-      current_ = prefetcher_->next();
-      part_ = 0;
-    }
-    const std::size_t n = current_.ids.size() / parts_, begin = n * part_++;
-    return {current_.samples.subspan(begin * sample_size, n * sample_size), current_.ids.subspan(begin, n)};
-  }
-
- private:
-  std::size_t parts_, part_;
-  std::unique_ptr<d2v::Prefetcher> prefetcher_;
-  d2v::PrefetchedBatch current_;
-};
-
-/// An encoder from a file: a buffer of the model's parameters, and how its images were normalised, if that is known.
-struct Encoder {
-  d2v::Buffer<float> weights;
-  std::optional<d2v::ChannelStatistics> statistics;
-};
-
-/// Reads weights or a checkpoint; `teacher`: the teacher's. Throws FileError (also for weights that are not finite) and
-/// MismatchError.
-inline Encoder read_weights(const std::string& path, bool teacher) {
-  const auto file = d2v::SafetensorsFile::open(path);
-  const auto& metadata = file.metadata();
-  Encoder encoder;
-  if (metadata.contains("schema")) {
-    encoder.weights = d2v::checkpoint_encoder<Model>(file, teacher);
-    const d2v::Json extra = d2v::checkpoint_extra(file);
-    if (extra.contains("statistics")) encoder.statistics = statistics_of(extra["statistics"]);
-  } else {
-    if (teacher && !(metadata.contains("encoder") && metadata.at("encoder") == "teacher"))
-      throw d2v::FileError(path, "--teacher: expected a checkpoint or the weights of a teacher, found other weights");
-    if (metadata.contains("configuration")) d2v::expect_configuration<Model>(file, {"model", "modality"});
-    encoder.weights = d2v::read_encoder<Model>(file);
-    if (metadata.contains("statistics"))
-      encoder.statistics = statistics_of(d2v::parse_json(metadata.at("statistics"), path));
-  }
-  for (const d2v::TensorInfo& info : d2v::tensor_table<Model::Parameters<float>>)
-    for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
-      if (!d2v::is_finite(encoder.weights[i]))
-        throw d2v::FileError(path, "tensor '" + std::string(info.name.view()) +
-                                       "': expected finite weights, found others at element " +
-                                       std::to_string(i - info.offset));
-  return encoder;
+/// The batches of a pre-training from batch `first` on, each in k micro-batches.
+inline d2v::ImageBatches batches_of(const d2v::ImageDataset& images, const d2v::ChannelStatistics& statistics,
+                                    int batch, std::uint64_t seed, std::int64_t first, int micro_batches = 1) {
+  if (images.size() < static_cast<std::size_t>(batch))
+    throw d2v::MismatchError("--batch: expected at most as many as there are training images, " +
+                             std::to_string(images.size()) + ", found " + std::to_string(batch));
+  return d2v::ImageBatches(d2v::ImageFeed(RandomView(images, statistics), batch, seed),
+                           static_cast<std::uint64_t>(first), micro_batches);
 }
+
+/// How the images of an encoder were normalised, if its file says so.
+inline std::optional<d2v::ChannelStatistics> statistics_of(const Encoder& encoder) {
+  if (!encoder.kept.contains("statistics")) return {};
+  return statistics_of(encoder.kept["statistics"]);
+}
+
+/// How the images of a training are normalised: as the resumed one did, or by their own statistics. Throws
+/// MismatchError where a resumed training had another number of images.
+inline d2v::ChannelStatistics statistics_for(const d2v::Json& extra, const d2v::ImageDataset& images,
+                                             const std::string& directory) {
+  if (extra.empty()) return d2v::channel_statistics(images);
+  if (extra["images"] != images.size())
+    throw d2v::MismatchError(directory + ": expected the " + extra["images"].dump() +
+                             " training images with which this training began, found " + std::to_string(images.size()));
+  return statistics_of(extra["statistics"]);
+}
+
+/// What a pre-training on images feeds on (see common/pretraining.hpp).
+class ImageSource {
+ public:
+  static constexpr const char* unit = "images";
+  ImageSource(const d2v::ImageDataset& images, const d2v::ChannelStatistics& statistics)
+      : images_(images), statistics_(statistics) {}
+
+  auto batches(const PretrainOptions& o, std::int64_t first) const {
+    return Stream{batches_of(images_, statistics_, o.batch, o.seed, first, o.accumulation)};
+  }
+  double bytes(int batch) const {
+    const double images = fills_the_model(images_) ? static_cast<double>(images_.size() * sample_size) : 0;
+    return images + 3.0 * batch * static_cast<double>(sample_size * sizeof(float));
+  }
+  d2v::Json kept() const { return {{"images", images_.size()}, {"statistics", json_of(statistics_)}}; }
+
+ private:
+  struct Stream {
+    d2v::ImageBatches batches;
+    d2v::Batch<float> next() {
+      const d2v::PrefetchedBatch batch = batches.next();
+      return {batch.samples, batch.ids};
+    }
+  };
+  const d2v::ImageDataset& images_;
+  const d2v::ChannelStatistics& statistics_;
+};
 
 }  // namespace demo

@@ -11,9 +11,9 @@
 #include <data2vec/io/npy.hpp>
 #include <data2vec/io/safetensors.hpp>
 
-#include "examples/common.hpp"
-#include "examples/feature_extractor.hpp"
-#include "examples/image_data.hpp"
+#include "examples/common/program.hpp"
+#include "examples/vision/feature_extractor.hpp"
+#include "examples/vision/data.hpp"
 
 namespace {
 
@@ -55,9 +55,9 @@ void run(Options o) {
   const bool npy = ends(o.out, ".npy");
   if (!npy && !ends(o.out, ".safetensors"))
     throw demo::UsageError("--out: expected a name that ends in .npy or .safetensors, found " + o.out);
-  const demo::Encoder encoder = demo::read_weights(o.weights, o.teacher);
+  const demo::Encoder encoder = demo::read_weights<demo::Model>(o.weights, o.teacher);
   const d2v::ImageSets images = demo::open_data(o.data);
-  const auto statistics = encoder.statistics.value_or(d2v::channel_statistics(images.train));
+  const auto statistics = demo::statistics_of(encoder).value_or(d2v::channel_statistics(images.train));
   std::vector<demo::Views> sets;
   if (o.part != "test") sets.emplace_back(images.train, statistics);
   if (o.part != "train") sets.emplace_back(images.test, statistics);

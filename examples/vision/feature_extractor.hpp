@@ -9,19 +9,21 @@
 
 #include <data2vec/evaluation/features.hpp>
 
-#include "examples/image_data.hpp"
+#include "examples/vision/data.hpp"
 
 namespace demo {
-
-/// What becomes of an image's tokens: the mean of all, means of 2 x 2 or 3 x 3 parts of the image one behind the other,
-/// the CLS token, or all of them as they are (the extra tokens first).
-enum class Pool { mean, quarters, ninths, cls, none };
 
 inline const std::map<std::string, Pool> pool_names{{"mean", Pool::mean},
                                                     {"quarters", Pool::quarters},
                                                     {"ninths", Pool::ninths},
                                                     {"cls", Pool::cls},
                                                     {"none", Pool::none}};
+
+inline std::string name_of(Pool pool) {
+  for (const auto& [name, value] : pool_names)
+    if (value == pool) return name;
+  return "";
+}
 
 class FeatureExtractor {
  public:
@@ -69,11 +71,14 @@ class FeatureExtractor {
           device, parameters, d2v::View<const float, chunk, Images::sample_size>{input},
           d2v::bind<F::Workspace<float>>(memory_[static_cast<std::size_t>(thread)].data()),
           d2v::bind<F::Index>(indices_[static_cast<std::size_t>(thread)].data()), layer);          // (chunk, E + T, D)
-      for (std::size_t b = 0; b < count; ++b) {
-        float* const to = out + (first + b) * width(pool);
-        const auto sample = tokens[static_cast<std::ptrdiff_t>(b)];                                // (E + T, D)
-        if (pool == Pool::none || pool == Pool::cls) std::copy_n(sample.data, width(pool), to);
-        else means(sample.data + F::E * D, cells(pool), to);
+      float* const to = out + first * width(pool);
+      if (pool == Pool::none || pool == Pool::cls) {
+        for (std::size_t b = 0; b < count; ++b)
+          std::copy_n(tokens[static_cast<std::ptrdiff_t>(b)].data, width(pool), to + b * width(pool));
+      } else {
+        std::vector<float> pooled(chunk * width(pool));
+        F::pool(device, tokens, {cells(pool), cells(pool)}, pooled.data());                        // (chunk, parts, D)
+        std::copy_n(pooled.data(), count * width(pool), to);
       }
     });
   }
@@ -92,24 +97,6 @@ class FeatureExtractor {
   }
 
  private:
-  /// Means of tokens (T, D) over each of `cells` x `cells` parts of the grid: out (cells^2, D). A part without a token
-  /// (of a grid smaller than that) is 0.
-  static void means(const float* tokens, int cells, float* out) {
-    constexpr d2v::Grid grid = Images::grid;
-    const auto parts = static_cast<std::size_t>(cells * cells);
-    std::vector<int> counts(parts);
-    std::fill_n(out, parts * D, 0.0f);
-    for (int t = 0; t < grid.size(); ++t) {
-      const int row = cells * (t / grid.width) / grid.height, column = cells * (t % grid.width) / grid.width;
-      const auto part = static_cast<std::size_t>(row * cells + column);
-      ++counts[part];
-      for (int c = 0; c < D; ++c) out[part * D + static_cast<std::size_t>(c)] += tokens[t * D + c];
-    }
-    for (std::size_t part = 0; part < parts; ++part)
-      for (int c = 0; c < D && counts[part] > 1; ++c)
-        out[part * D + static_cast<std::size_t>(c)] /= static_cast<float>(counts[part]);
-  }
-
   d2v::ThreadTeam team_;
   std::vector<d2v::Buffer<float>> memory_;
   std::vector<d2v::Buffer<int>> indices_;

@@ -88,9 +88,9 @@ inline std::string clock_text(double seconds) {
 /// How far a training is: on a terminal one line with a bar that is rewritten, in a pipe or file a line now and then.
 class Progress {
  public:
-  /// Updates `first` to `end` of `images` images each.
-  Progress(std::int64_t first, std::int64_t end, double images)
-      : first_(first), end_(end), images_(images), terminal_(isatty(STDOUT_FILENO) != 0) {}
+  /// Updates `first` to `end` of `samples` samples each, which are called `unit`.
+  Progress(std::int64_t first, std::int64_t end, double samples, const char* unit = "images")
+      : first_(first), end_(end), samples_(samples), unit_(unit), terminal_(isatty(STDOUT_FILENO) != 0) {}
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
   ~Progress() { end_line(); }
@@ -103,9 +103,10 @@ class Progress {
     if (update + 1 < end_ && now - shown_ < (terminal_ ? 0.2 : 10)) return;
     shown_ = now;
     const auto left = static_cast<double>(end_ - update - 1);
-    std::string text = formatted("update %lld/%lld  loss %.4f  %s%s%.0f images/s  %s left",
+    std::string text = formatted("update %lld/%lld  loss %.4f  %s%s%.0f %s/s  %s left",
                                  static_cast<long long>(update + 1), static_cast<long long>(end_), loss_, more.c_str(),
-                                 more.empty() ? "" : "  ", done * images_ / now, clock_text(now / done * left).c_str());
+                                 more.empty() ? "" : "  ", done * samples_ / now, unit_,
+                                 clock_text(now / done * left).c_str());
     if (terminal_) {
       const auto part = static_cast<std::size_t>(20 * (update + 1) / end_);
       text = "[" + std::string(part, '=') + std::string(20 - part, ' ') + "] " + text;
@@ -133,31 +134,28 @@ class Progress {
   }
 
   std::int64_t first_, end_;
-  double images_, shown_ = -1e9, loss_ = 0;
+  double samples_, shown_ = -1e9, loss_ = 0;
+  const char* unit_;
   bool terminal_, open_ = false;
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
-/// What a training of a model on the CPU is made of, from its type: parameters, operations, memory. Weights, gradient,
-/// both moments and the teacher are there once, a gradient and the workspace of a chunk for each thread; `data` is what
-/// images and batches take.
-template <class Model>
-std::string plan_text(int batch, int threads, double data_bytes) {
+/// What a training of a model on the CPU is made of, from its type: parameters, operations, memory; `data_bytes` is what
+/// the samples (called `unit`) and batches take.
+template <class Model, class Trainer = d2v::Trainer<Model, d2v::Cpu>>
+std::string plan_text(int batch, int threads, double data_bytes, const char* unit = "images") {
   using Branch = typename Model::First;
-  using Parameters = typename Model::template Parameters<float>;
-  const double parameters = static_cast<double>(d2v::buffer_size<Parameters>) * sizeof(float);
-  const double workspace =
-      static_cast<double>(Model::template workspace_size<d2v::default_chunk<Branch>>) * sizeof(float);
-  const double memory = 5 * parameters + threads * (parameters + workspace) + data_bytes;
+  const double state = Trainer::state_bytes, worker = Trainer::worker_bytes;
+  const int workers = Trainer::workers(threads);
   std::string text = formatted("%.2f million parameters, %.2f million of them in the encoder\n",
                                static_cast<double>(Model::parameter_count) / 1e6,
                                static_cast<double>(Model::encoder_parameter_count) / 1e6);
-  text += formatted("%d of %d tokens visible, %d masks an image; a step of %d images: %.1f GFLOP\n", Branch::V,
-                    Branch::T_, Branch::masks, batch, Model::template flops_per_sample<0> * batch / 1e9);
-  return text + formatted("memory: %.0f MB with threads: %d (5 x %.1f of parameters, %d x %.1f of workspace and "
-                          "gradient, %.1f of images)\n",
-                          memory / 1e6, threads, parameters / 1e6, threads, (parameters + workspace) / 1e6,
-                          data_bytes / 1e6);
+  text += formatted("%d of %d tokens visible, %d masks a sample; a step of %d %s: %.1f GFLOP\n", Branch::V, Branch::T_,
+                    Branch::masks, batch, unit, Model::template flops_per_sample<0> * batch / 1e9);
+  return text + formatted("memory: %.0f MB with threads: %d (%.1f of weights, teacher, gradient and moments, "
+                          "%d x %.1f of workspace, %.1f of %s)\n",
+                          (state + workers * worker + data_bytes) / 1e6, threads, state / 1e6, workers, worker / 1e6,
+                          data_bytes / 1e6, unit);
 }
 
 }  // namespace demo

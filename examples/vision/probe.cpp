@@ -3,7 +3,6 @@
 // random initialisation and raw pixels, with the same labels. Neighbours and penalties are chosen on a part of the
 // training images; the test images are used once.
 #include <cstdio>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -11,108 +10,48 @@
 
 #include <data2vec/data/layouts.hpp>
 #include <data2vec/data2vec.hpp>
-#include <data2vec/evaluation/knn.hpp>
-#include <data2vec/evaluation/metrics.hpp>
-#include <data2vec/evaluation/probe.hpp>
 
-#include "examples/common.hpp"
-#include "examples/feature_extractor.hpp"
-#include "examples/image_data.hpp"
+#include "examples/common/program.hpp"
+#include "examples/vision/feature_extractor.hpp"
+#include "examples/vision/data.hpp"
+#include "examples/common/files.hpp"
+#include "examples/common/judging.hpp"
 
 namespace {
 
 namespace d2v = data2vec;
 using Extractor = demo::FeatureExtractor;
+using demo::Rows;
 
 struct Options {
   demo::DataOptions data;
-  std::string weights, json, pooling = "quarters";
-  demo::Pool pool = demo::Pool::quarters;  // by its name
+  std::string weights, json, pooling = demo::name_of(demo::judged_pool);
+  demo::Pool pool = demo::judged_pool;  // by its name
   std::size_t labels = 10'000;
-  int layer = Extractor::last_layer, threads = 0;
+  int layer = demo::judged_layer, threads = 0;
   double validation = 0.2;
   std::uint64_t seed = 1;
   bool teacher = false;
 };
 
-/// Rows of features and their labels.
-struct Rows {
-  std::vector<float> values;
-  std::vector<int> labels;
-};
-
-struct Result {
-  std::string name;
-  int k = 0;
-  double knn_validation = 0;
-  d2v::ProbeReport probe;
-  d2v::Confusion knn, linear;
-};
-
-/// Judges features of training and test images. The validation part are the last of the training rows.
-Result judge(const std::string& name, const Rows& train, const Rows& test, std::size_t width, d2v::Metric metric,
-             int classes, const Options& o) {
-  const int dim = static_cast<int>(width);
-  const std::size_t n = train.labels.size();
-  const auto held_out = static_cast<std::size_t>(o.validation * static_cast<double>(n));
-  const std::span<const float> values(train.values);
-  const std::span<const int> labels(train.labels);
-  Result result{name, 1, 0, {}, d2v::Confusion(classes), d2v::Confusion(classes)};
-  for (const int k : {1, 5, 10, 20, 50}) {
-    if (held_out == 0 || static_cast<std::size_t>(k) > n - held_out) break;
-    const std::size_t fitted = n - held_out;
-    const double accuracy =
-        d2v::knn_accuracy(values.first(fitted * width), labels.first(fitted), values.subspan(fitted * width),
-                          labels.subspan(fitted), dim, k, metric, o.threads);
-    if (accuracy > result.knn_validation) result.knn_validation = accuracy, result.k = k;
-  }
-  result.knn = {test.labels, d2v::knn_predict(values, labels, test.values, dim, result.k, metric, o.threads), classes};
-  if (demo::interrupted) return result;
-  d2v::ProbeOptions options{.validation = o.validation, .seed = o.seed, .threads = o.threads};
-  if (held_out == 0) options.penalties = {0.01};  // too few labels to choose
-  d2v::LinearProbe probe;
-  result.probe = probe.fit(values, labels, dim, options);
-  result.linear = {test.labels, probe.predict(test.values), classes};
-  return result;
-}
-
 d2v::Json json_of(const d2v::Confusion& confusion, const std::vector<std::string>& names) {
-  d2v::Json counts = d2v::Json::array(), per_class = d2v::Json::array();
-  for (int t = 0; t < confusion.classes(); ++t) {
-    d2v::Json row = d2v::Json::array();
-    for (int p = 0; p < confusion.classes(); ++p) row.push_back(confusion.count(t, p));
-    counts.push_back(std::move(row));
+  d2v::Json per_class = d2v::Json::array();
+  for (int t = 0; t < confusion.classes(); ++t)
     per_class.push_back({{"class", names[static_cast<std::size_t>(t)]},
                          {"precision", confusion.precision(t)},
                          {"recall", confusion.recall(t)},
                          {"f1", confusion.f1(t)},
                          {"samples", confusion.support(t)}});
-  }
-  return {{"confusion", counts}, {"per_class", per_class}};
-}
-
-d2v::Json json_of(const Result& r) {
-  return {{"features", r.name},
-          {"knn", {{"accuracy", r.knn.accuracy()}, {"k", r.k}, {"validation_accuracy", r.knn_validation}}},
-          {"probe",
-           {{"accuracy", r.linear.accuracy()},
-            {"penalty", r.probe.penalty},
-            {"validation_accuracy", r.probe.validation_accuracy}}}};
-}
-
-void print(const Result& r) {
-  std::printf("%-32s %7.2f %% (k %2d) %14.2f %% (penalty %g)\n", r.name.c_str(), 100 * r.knn.accuracy(), r.k,
-              100 * r.linear.accuracy(), r.probe.penalty);
-  std::fflush(stdout);
+  return {{"confusion", demo::counts_of(confusion)}, {"per_class", per_class}};
 }
 
 void run(Options o) {
   o.pool = demo::pool_names.at(o.pooling);
-  const demo::Encoder encoder = demo::read_weights(o.weights, o.teacher);
+  const demo::Encoder encoder = demo::read_weights<demo::Model>(o.weights, o.teacher);
   const d2v::ImageSets images = demo::open_data(o.data);
   const std::vector<std::string>& names = demo::expect_classes(images.train, o.data.directory);
   const int classes = static_cast<int>(names.size());
-  const auto statistics = encoder.statistics.value_or(d2v::channel_statistics(images.train));
+  const auto statistics = demo::statistics_of(encoder).value_or(d2v::channel_statistics(images.train));
   const demo::Views train(images.train, statistics, demo::choose_labelled(images.train, o.labels, o.seed));
   const demo::Views test(images.test, statistics);
   if (train.size() == 0 || test.size() == 0)
@@ -132,11 +71,12 @@ void run(Options o) {
   std::printf("%zu labelled training images and %zu test images of %s\n\n%-32s %18s %26s\n", train.size(), test.size(),
               o.data.directory.c_str(), "accuracy on the test images", "nearest neighbours", "linear probe");
 
-  std::vector<Result> results;
+  std::vector<demo::Judgement> results;
+  const demo::JudgeOptions judging{.validation = o.validation, .seed = o.seed, .threads = o.threads};
   const auto add = [&](const std::string& name, const Rows& a, const Rows& b, std::size_t width, d2v::Metric metric) {
     if (demo::interrupted) return;
-    results.push_back(judge(name, a, b, width, metric, classes, o));
-    if (!demo::interrupted) print(results.back());
+    results.push_back(demo::judge(name, a, b, width, metric, classes, judging));
+    if (!demo::interrupted) demo::print(results.back());
   };
   if (demo::sample_size <= 64 * 64) {
     add("raw pixels", pixels(train), pixels(test), demo::sample_size, d2v::Metric::euclidean);
@@ -150,17 +90,14 @@ void run(Options o) {
   add("encoder", features(encoder.weights, train), features(encoder.weights, test), width, d2v::Metric::cosine);
   if (demo::interrupted) return;
 
-  const Result& last = results.back();
+  const demo::Judgement& last = results.back();
   std::printf("\nlinear probe of the encoder: true classes by predicted ones\n%s", last.linear.table(names).c_str());
   if (o.json.empty()) return;
   d2v::Json report = {{"weights", o.weights},    {"data", o.data.directory}, {"labels", train.size()},
                       {"test_images", test.size()}, {"layer", o.layer},      {"width", width}};
-  for (const Result& r : results) report["results"].push_back(json_of(r));
+  for (const demo::Judgement& r : results) report["results"].push_back(demo::json_of(r));
   report["encoder"] = {{"knn", json_of(last.knn, names)}, {"probe", json_of(last.linear, names)}};
-  const std::string text = report.dump(2) + "\n";
-  d2v::AtomicFile file(o.json, text.size());
-  file.write(std::as_bytes(std::span(text)));
-  file.commit();
+  demo::write_json(o.json, report);
 }
 
 }  // namespace
