@@ -29,11 +29,13 @@ namespace {
 using namespace bench;
 using d2v::Json;
 using Subject = bench::Model<step_config::Setup, step_config::masks>;
+using Setup = step_config::Setup;
 using Branch = Subject::First;
+using Sample = d2v::SampleOf<Branch::M, float>;
 constexpr int sample_size = Branch::M::sample_size;
 
 struct Options {
-  std::string modality = "vision", config = step_config::Setup::name, device = "cpu", dtype = "float32", json, commit;
+  std::string modality = Setup::modality, config = Setup::name, device = "cpu", dtype = "float32", json, commit;
   int batch = 0, masks = 0, threads = 0, steps = 5, warmup = 2;
   double budget = 0;
   bool infer = false, no_dropout = false;
@@ -44,18 +46,22 @@ void check(const Options& o) {
   const auto expect = [](const char* option, const std::string& expected, const std::string& found) {
     if (expected != found) throw d2v::OptionError(std::string(option) + ": expected " + expected + ", found " + found);
   };
-  expect("--modality", "vision", o.modality);
-  expect("--config", step_config::Setup::name, o.config);
+  expect("--modality", Setup::modality, o.modality);
+  expect("--config", Setup::name, o.config);
   expect("--masks", std::to_string(Branch::masks), std::to_string(o.masks ? o.masks : Branch::masks));
   expect("--device", "cpu", o.device);
   expect("--dtype", "float32", o.dtype);
 }
 
-std::vector<float> normal_numbers(std::size_t count) {
+/// Normal numbers, or tokens.
+template <class M>
+std::vector<Sample> random_samples(std::size_t count) {
   d2v::Rng rng(d2v::DrawKey{.seed = 1});
-  std::vector<float> numbers(count);
-  for (float& x : numbers) x = rng.normal();
-  return numbers;
+  std::vector<Sample> samples(count);
+  for (Sample& x : samples)
+    if constexpr (requires { M::vocab_size; }) x = 4 + static_cast<Sample>(rng.below(M::vocab_size - 4));
+    else x = rng.normal();
+  return samples;
 }
 
 /// The timed unit, and what it leaves behind.
@@ -69,7 +75,7 @@ template <int chunk>
 Work training(const Options& o) {
   struct State {
     d2v::Trainer<Subject, d2v::Cpu, chunk> trainer;
-    std::vector<float> samples;
+    std::vector<Sample> samples;
     std::vector<std::uint32_t> ids;
     double loss = 0;
   };
@@ -77,7 +83,7 @@ Work training(const Options& o) {
   if (o.no_dropout) options.rates = {};
   const auto n = static_cast<std::size_t>(o.batch);
   const std::shared_ptr<State> state(new State{d2v::Trainer<Subject, d2v::Cpu, chunk>(options),
-                                               normal_numbers(n * sample_size), std::vector<std::uint32_t>(n)});
+                                               random_samples<Branch::M>(n * sample_size), std::vector<std::uint32_t>(n)});
   std::iota(state->ids.begin(), state->ids.end(), 0u);
   const auto run = [state] { state->loss = state->trainer.step({state->samples, state->ids}).loss; };
   return {.run = run,
@@ -85,21 +91,23 @@ Work training(const Options& o) {
           .chunk = chunk};
 }
 
-/// Token features (B, T, D) without the extra token; samples are spread over the threads.
+/// Token features (B, T, D) without the extra token: samples are spread over the threads, which share the operations of
+/// one sample alone.
 Work inference(const Options& o) {
   using F = d2v::Features<Subject>;
   using Parameters = Subject::Parameters<float>;
   constexpr std::size_t kept = std::size_t{Branch::T_} * Branch::D, skipped = std::size_t{F::E} * Branch::D;
   struct State {
     d2v::ThreadTeam team;
-    std::vector<float> samples, result;
+    std::vector<Sample> samples;
+    std::vector<float> result;
     d2v::Buffer<float> weights{d2v::buffer_size<Parameters>};
     std::vector<d2v::Buffer<float>> workspaces = {};
     std::vector<d2v::Buffer<int>> indices = {};
   };
   const auto n = static_cast<std::size_t>(o.batch);
-  const std::shared_ptr<State> state(new State{d2v::ThreadTeam(std::min(o.threads, o.batch)),
-                                               normal_numbers(n * sample_size), std::vector<float>(n * kept)});
+  const std::shared_ptr<State> state(
+      new State{d2v::ThreadTeam(o.threads), random_samples<Branch::M>(n * sample_size), std::vector<float>(n * kept)});
   Subject::initialise(state->weights.data(), 1);
   for (int i = 0; i < state->team.size(); ++i) {
     state->workspaces.emplace_back(d2v::buffer_size<F::Workspace<float>>);
@@ -108,14 +116,15 @@ Work inference(const Options& o) {
   const auto run = [state, batch = o.batch] {
     State& s = *state;
     const auto weights = d2v::bind<Subject::Parameters<const float>>(static_cast<const float*>(s.weights.data()));
-    s.team.for_each_task(batch, [&](int thread, int sample) {
-      d2v::Cpu device;
+    const auto extract = [&](d2v::Cpu device, int thread, int sample) {
       const auto own = static_cast<std::size_t>(thread), i = static_cast<std::size_t>(sample);
       const auto tokens = d2v::features<Subject, 1>(
-          device, weights, d2v::View<const float, 1, sample_size>{&s.samples[i * sample_size]},
+          device, weights, d2v::View<const Sample, 1, sample_size>{&s.samples[i * sample_size]},
           d2v::bind<F::Workspace<float>>(s.workspaces[own].data()), d2v::bind<F::Index>(s.indices[own].data()));
       d2v::device::copy(device, kept, tokens.data + skipped, &s.result[i * kept]);
-    });
+    };
+    if (batch == 1) extract({&s.team}, 0, 0);
+    else s.team.for_each_task(batch, [&](int thread, int sample) { extract({}, thread, sample); });
   };
   return {.run = run, .last_loss = {}};
 }
@@ -181,7 +190,7 @@ Json report_of(const Options& o, const Work& work, const Measured& measured) {
   r["compiler"] = step_config::compiler;
   r["flags"] = step_config::flags;
   r["isa"] = d2v::Cpu::isa::name;
-  r["back_end"] = "own kernels";
+  r["back_end"] = d2v::uses_openblas<d2v::Cpu::isa> ? "OpenBLAS products" : "own kernels";
   r["chunk"] = work.chunk;
   r["fma_peak_flops_per_s"] = peak;    // of this many threads, measured after the steps
   r["mfu"] = flops / wall.min / peak;  // best step over that peak
@@ -233,7 +242,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     check(o);
-    if (o.batch == 0) o.batch = step_config::Setup::batch;
+    if (o.batch == 0) o.batch = Setup::batch;
     if (o.threads == 0) o.threads = d2v::ThreadTeam(0).size();
     const Work work = work_of(o);
     const Measured measured = measure(work.run, o.warmup, o.steps, o.budget);
