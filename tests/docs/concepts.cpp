@@ -52,10 +52,10 @@ TEST_CASE("a step") {
   options.ema = {.ema_decay = 0.99, .ema_end_decay = 0.999, .ema_anneal_end_step = 1000};
   options.threads = 1;
   d2v::Trainer<Tiny, d2v::Cpu> trainer(options);
-  std::vector<float> images(4 * Images::sample_size, 0.25f);  // (4, 3, 16, 24)
-  const std::vector<std::uint32_t> ids{10, 11, 12, 13};
+  std::vector<float> images(8 * Images::sample_size, 0.25f);  // (8, 3, 16, 24)
+  const std::vector<std::uint32_t> ids{10, 11, 12, 13, 14, 15, 16, 17};
   const d2v::StepReport report = trainer.step({images, ids});
-  CHECK(report.sample_size == 4 * 4 * 3);  // samples, masks, hidden tokens
+  CHECK(report.sample_size == 8 * 4 * 3);  // samples, masks, hidden tokens
   CHECK(d2v::is_finite(report.loss));
 }
 
