@@ -61,6 +61,30 @@ TEST_CASE("blocks: within documents, long ones cut and short ones padded") {
   CHECK(TokenBlocks(shards, ByteTokenizer(), 512, BlockMode::document).size() == 3);
 }
 
+TEST_CASE("blocks: whole sentences, as many as fit; what is too long is cut") {
+  const text_files::Folder folder("blocks");
+  constexpr std::int32_t eos = 2;
+  TokenWriter writer(folder.text(), ByteTokenizer::size, 1, 4);
+  for (const Ids& sentence : {Ids{10, 11, eos}, Ids{12, eos}, Ids{13, 14, 15, eos}, Ids{}, Ids{20, eos}, Ids{},
+                              Ids{21, 22, 23, 24, 25, 26, 27, eos}, Ids{28, eos}, Ids{29}, Ids{}}) {
+    if (sentence.empty()) writer.end_document();
+    else writer.add(sentence);
+  }
+  writer.finish();
+  const TokenShards shards = TokenShards::open(folder.text());
+  std::vector<int> lengths;
+  CHECK(all(TokenBlocks(shards, ByteTokenizer(), 7, BlockMode::sentences), lengths) ==
+        std::vector<Ids>{{0, 10, 11, 2, 12, 2, 1}, {0, 13, 14, 15, 2, 20, 2}, {0, 21, 22, 23, 24, 25, 26},
+                         {0, 27, 2, 28, 2, 29, 1}});
+  CHECK(lengths == std::vector<int>{6, 7, 7, 6});
+  CHECK(all(TokenBlocks(shards, ByteTokenizer(), 7, BlockMode::document_sentences), lengths) ==
+        std::vector<Ids>{{0, 10, 11, 2, 12, 2, 1}, {0, 13, 14, 15, 2, 1, 1}, {0, 20, 2, 1, 1, 1, 1},
+                         {0, 21, 22, 23, 24, 25, 26}, {0, 27, 2, 28, 2, 29, 1}});
+  CHECK(lengths == std::vector<int>{6, 5, 3, 7, 6});
+  CHECK(TokenBlocks(shards, ByteTokenizer(), 512, BlockMode::sentences).size() == 1);
+  CHECK(TokenBlocks(shards, ByteTokenizer(), 512, BlockMode::document_sentences).size() == 3);
+}
+
 TEST_CASE("blocks: what is refused") {
   const text_files::Folder folder("blocks");
   const TokenShards shards = corpus(folder);

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Samples of a fixed number of tokens from token shards (as fairseq's TokenBlockDataset, whose break mode `none` is
-// `across` here).
+// Samples of a fixed number of tokens from token shards (as fairseq's TokenBlockDataset, whose break modes `none`,
+// `complete` and `complete_doc` are `across`, `sentences` and `document_sentences` here).
 #pragma once
 
 #include <algorithm>
@@ -18,8 +18,10 @@
 namespace data2vec::inline v0 {
 
 /// across: the corpus is one stream, cut where a block is full (data2vec 2.0's text pre-training). document: a block
-/// holds tokens of one document; a longer document is cut, the rest of a shorter one is padding.
-enum class BlockMode { across, document };
+/// holds tokens of one document; a longer document is cut, the rest of a shorter one is padding. sentences: a block
+/// holds as many whole sentences as fit, the rest is padding (RoBERTa's pre-training); a sentence ends with `</s>` or
+/// its document, and what is longer than a block is cut. document_sentences: the same, of one document.
+enum class BlockMode { across, document, sentences, document_sentences };
 
 /// Blocks of T tokens: `<s>`, T - 1 tokens of the corpus, `<pad>` where there are fewer. Const, for many threads.
 class TokenBlocks {
@@ -37,6 +39,10 @@ class TokenBlocks {
     T_ = static_cast<std::size_t>(T);
     if (mode == BlockMode::across) {
       size_ = (shards.size() + T_ - 2) / (T_ - 1);
+      return;
+    }
+    if (mode == BlockMode::sentences || mode == BlockMode::document_sentences) {
+      pack_sentences(tokenizer.special().eos);
       return;
     }
     first_.reserve(static_cast<std::size_t>(shards.documents()));
@@ -65,9 +71,40 @@ class TokenBlocks {
   }
 
  private:
+  /// One pass over the corpus: where blocks of whole sentences begin.
+  void pack_sentences(std::int32_t eos) {
+    const std::uint64_t room = T_ - 1;
+    std::vector<std::int32_t> ids(std::size_t{1} << 16);
+    std::uint64_t begin = 0, end = 0;  // of the block, as far as its sentences are known
+    const auto close = [&](std::uint64_t sentence_end, bool document_end) {
+      if (sentence_end - begin > room && end > begin) first_.push_back(std::exchange(begin, end));
+      while (sentence_end - begin > room) first_.push_back(std::exchange(begin, begin + room));
+      end = sentence_end;
+      if (document_end && mode_ == BlockMode::document_sentences && end > begin)
+        first_.push_back(std::exchange(begin, end));
+    };
+    for (std::uint64_t d = 0; d < shards_->documents(); ++d) {
+      const std::uint64_t document_end = shards_->document_end(d);
+      for (std::uint64_t at = shards_->document_begin(d); at < document_end;) {
+        const std::size_t count = static_cast<std::size_t>(std::min<std::uint64_t>(ids.size(), document_end - at));
+        shards_->read(at, std::span(ids.data(), count));
+        for (std::size_t i = 0; i < count; ++i)
+          if (ids[i] == eos && at + i + 1 < document_end) close(at + i + 1, false);
+        at += count;
+      }
+      close(document_end, true);
+    }
+    if (end > begin) first_.push_back(begin);
+    size_ = first_.size();
+  }
+
   std::pair<std::uint64_t, std::uint64_t> range(std::uint64_t i) const {
     const std::uint64_t step = T_ - 1;
     if (mode_ == BlockMode::across) return {i * step, std::min((i + 1) * step, shards_->size())};
+    if (mode_ != BlockMode::document) {
+      const auto at = static_cast<std::size_t>(i);
+      return {first_[at], at + 1 < first_.size() ? first_[at + 1] : shards_->size()};
+    }
     const auto document =
         static_cast<std::uint64_t>(std::upper_bound(first_.begin(), first_.end(), i) - first_.begin() - 1);
     const std::uint64_t begin =
@@ -80,7 +117,7 @@ class TokenBlocks {
   BlockMode mode_;
   std::size_t T_ = 0;
   std::uint64_t size_ = 0;
-  std::vector<std::uint64_t> first_;  // block of each document
+  std::vector<std::uint64_t> first_;  // block of each document; of sentences: token of each block
 };
 
 }  // namespace data2vec::inline v0

@@ -43,8 +43,8 @@ void pool_backward(D& d, int rows, int tokens, int first, In<T> dpooled, In<T> x
 }
 
 /// Cross entropy of logits (rows, classes) with labels smoothed by `smoothing`: (1 - s) nll + s / classes * sum of -log
-/// p; `losses` (rows), unless null, receives it row by row. dlogits = weight * derivative, overwritten, unless null.
-/// Negative labels mark rows that do not count.
+/// p; `losses` (rows), unless null, receives it row by row. dlogits = weight * derivative, overwritten, unless null; it
+/// may be logits. Negative labels mark rows that do not count.
 template <int classes, Device D, class T>
 ClassificationSums cross_entropy(D& d, int rows, const T* logits, const std::int32_t* labels, double smoothing,
                                  double weight, Out<T> losses, Out<T> dlogits) {

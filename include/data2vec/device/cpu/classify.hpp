@@ -69,6 +69,7 @@ struct kernel::Classify<BasicCpu<Isa>> {
     for (int row = 0; row < rows; ++row, logits += classes) {
       const int label = labels[row];
       const double lse = log_sum_exp<classes>(logits);
+      sums.correct += label >= 0 && std::max_element(logits, logits + classes) - logits == label;
       double loss = 0;
       for (int k = 0; k < classes; ++k) {
         const double q = label < 0 ? 0 : smoothing / classes + (k == label ? 1 - smoothing : 0);
@@ -78,7 +79,6 @@ struct kernel::Classify<BasicCpu<Isa>> {
       }
       if (losses) losses[row] = static_cast<T>(loss);
       sums.loss += loss;
-      sums.correct += label >= 0 && std::max_element(logits, logits + classes) - logits == label;
     }
     return sums;
   }

@@ -113,6 +113,8 @@ __global__ void __launch_bounds__(128)
     else
       return label < 0 ? 0.0 : smoothing / classes + (k == label ? 1 - smoothing : 0.0);
   };
+  const int best = first_largest(x, classes),
+            wanted = soft ? first_largest(soft_labels + (soft ? at : 0), classes) : label;
   double total = label < 0 ? 0 : 1, loss = 0;
   if constexpr (soft) {
     total = 0;
@@ -126,8 +128,6 @@ __global__ void __launch_bounds__(128)
     if (dlogits) put(dlogits[at + k], static_cast<float>(label < 0 ? 0 : weight * (total * exp(log_p) - q)));
   }
   loss = warp_sum(loss);
-  const int best = first_largest(x, classes),
-            wanted = soft ? first_largest(soft_labels + (soft ? at : 0), classes) : label;
   if (lane > 0) return;
   if (!soft && losses) put(losses[row], static_cast<float>(loss));
   partial[2 * row] = loss;
