@@ -27,24 +27,28 @@ struct PrefetchOptions {
   int threads = 1;          ///< no more than `depth` are started
   std::uint64_t first = 0;  ///< number of the first batch: where an interrupted run goes on
   std::uint64_t end = std::numeric_limits<std::uint64_t>::max();  ///< one past the last batch
+  int beside = 1;           ///< numbers beside each sample: its id, and what else `fill` writes
 };
 
 /// A batch, valid until the next call of Prefetcher::next().
-struct PrefetchedBatch {
+template <class T>
+struct BasicPrefetchedBatch {
   std::uint64_t index = 0;
-  std::span<const float> samples;      ///< (n, sample_size)
-  std::span<const std::uint32_t> ids;  ///< (n)
+  std::span<const T> samples;          ///< (n, sample_size)
+  std::span<const std::uint32_t> ids;  ///< (n) or, with more beside the samples, (beside, n)
 };
+using PrefetchedBatch = BasicPrefetchedBatch<float>;
 
 /// A ring of depth + 1 batches, filled by threads and read in order. Nothing is allocated after the constructor.
-class Prefetcher {
+template <class T>
+class BasicPrefetcher {
  public:
-  /// Writes batch `index`: (n, sample_size) numbers and n ids. Every thread has a copy of its own, so it may hold
+  /// Writes batch `index`: (n, sample_size) elements and n ids. Every thread has a copy of its own, so it may hold
   /// scratch memory; what it writes must be a function of `index`.
-  using Fill = std::function<void(std::uint64_t index, float* samples, std::uint32_t* ids)>;
+  using Fill = std::function<void(std::uint64_t index, T* samples, std::uint32_t* ids)>;
 
   /// `count` samples of `sample_size` numbers in a batch. Throws OptionError.
-  Prefetcher(int count, std::size_t sample_size, Fill fill, const PrefetchOptions& options = {})
+  BasicPrefetcher(int count, std::size_t sample_size, Fill fill, const PrefetchOptions& options = {})
       : fill_(std::move(fill)), end_(options.end), wanted_(options.first), claimed_(wanted_), in_use_(wanted_) {
     const auto expect = [](bool good, const char* what, const char* expected, std::int64_t found) {
       if (!good)
@@ -55,10 +59,11 @@ class Prefetcher {
     expect(sample_size >= 1, "sample_size", "1 or more", static_cast<std::int64_t>(sample_size));
     expect(options.depth >= 0, "PrefetchOptions::depth", "0 or more", options.depth);
     expect(options.threads >= 1, "PrefetchOptions::threads", "1 or more", options.threads);
+    expect(options.beside >= 1, "PrefetchOptions::beside", "1 or more", options.beside);
     expect(static_cast<bool>(fill_), "fill", "a function", 0);
-    const auto n = static_cast<std::size_t>(count);
+    const auto n = static_cast<std::size_t>(count), beside = n * static_cast<std::size_t>(options.beside);
     ring_.resize(static_cast<std::size_t>(options.depth) + 1);
-    for (Slot& slot : ring_) slot.samples = Buffer<float>(n * sample_size), slot.ids = Buffer<std::uint32_t>(n);
+    for (Slot& slot : ring_) slot.samples = Buffer<T>(n * sample_size), slot.ids = Buffer<std::uint32_t>(beside);
     const int threads = options.threads < options.depth ? options.threads : options.depth;
     threads_.reserve(static_cast<std::size_t>(threads));
     try {
@@ -69,13 +74,13 @@ class Prefetcher {
     }
   }
 
-  Prefetcher(const Prefetcher&) = delete;
-  Prefetcher& operator=(const Prefetcher&) = delete;
-  ~Prefetcher() { stop(); }
+  BasicPrefetcher(const BasicPrefetcher&) = delete;
+  BasicPrefetcher& operator=(const BasicPrefetcher&) = delete;
+  ~BasicPrefetcher() { stop(); }
 
   /// The next batch, in order. What `fill` throws for a batch is thrown here when that batch is due, and again by every
   /// later call. Throws OptionError at the end. For one thread at a time.
-  PrefetchedBatch next() {
+  BasicPrefetchedBatch<T> next() {
     if (failure_) std::rethrow_exception(failure_);
     if (wanted_ >= end_)
       throw OptionError("Prefetcher: expected at most " + std::to_string(end_) + " batches, found a request for more");
@@ -98,7 +103,7 @@ class Prefetcher {
 
  private:
   struct Slot {
-    Buffer<float> samples;
+    Buffer<T> samples;
     Buffer<std::uint32_t> ids;
     std::uint64_t index = 0;
     bool done = false;
@@ -150,5 +155,6 @@ class Prefetcher {
   std::exception_ptr failure_;
   bool stopped_ = false;
 };
+using Prefetcher = BasicPrefetcher<float>;
 
 }  // namespace data2vec::inline v0

@@ -56,13 +56,15 @@ namespace detail {
 template <class AnyBatch>
 std::string non_finite_samples(const AnyBatch& batch) {
   std::string ids;
-  const std::size_t width = batch.ids.empty() ? 0 : batch.samples.size() / batch.ids.size();
-  for (std::size_t i = 0; i < batch.ids.size(); ++i)
-    for (const float x : batch.samples.subspan(i * width, width))
-      if (!is_finite(x)) {
-        ids += (ids.empty() ? "" : ", ") + std::to_string(batch.ids[i]);
-        break;
-      }
+  if constexpr (std::is_floating_point_v<std::remove_cvref_t<decltype(batch.samples[0])>>) {
+    const std::size_t width = batch.ids.empty() ? 0 : batch.samples.size() / batch.ids.size();
+    for (std::size_t i = 0; i < batch.ids.size(); ++i)
+      for (const float x : batch.samples.subspan(i * width, width))
+        if (!is_finite(x)) {
+          ids += (ids.empty() ? "" : ", ") + std::to_string(batch.ids[i]);
+          break;
+        }
+  }
   return ids;
 }
 
@@ -154,7 +156,7 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
       if (options.monitor_every > 0 && report.update % options.monitor_every == 0 && batch.ids.size() >= 8) {
         const HealthReport health =
             monitor.look(batch.samples.data(), trainer.weights().data(), trainer.teacher().data(), report.target_var,
-                         report.pred_var, report.ema_decay);
+                         report.pred_var, report.ema_decay, batch.lengths.empty() ? nullptr : batch.lengths.data());
         if (events.health) events.health(health);
         if (health.alarm.cause != alarmed && health.alarm.cause != Collapse::none)
           tell("collapse at update " + std::to_string(report.update) + ": " + health.alarm.text);

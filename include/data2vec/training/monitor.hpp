@@ -3,7 +3,11 @@
 // monitor runs the student on some samples as they are, measures every stage, and names what is wrong and where.
 #pragma once
 
+#include <algorithm>
+#include <array>
 #include <cmath>
+#include <cstddef>
+#include <numeric>
 #include <string>
 #include <vector>
 
@@ -58,17 +62,19 @@ class CollapseMonitor {
   using Branch = typename Model::First;
   using Enc = typename Branch::Enc;
   using Parameters = typename Model::template Parameters<float>;
+  using Sample = SampleOf<typename Branch::M, float>;
   static constexpr int D = Enc::D, E = Enc::E, T_ = Enc::T_, S = E + T_, sample_size = Branch::M::sample_size;
 
   explicit CollapseMonitor(const MonitorOptions& options = {}) : options_(options) {}
 
   /// Looks at `input` (samples, sample_size), student and teacher buffers, and a step's target and prediction deviation
-  /// and EMA decay. Not for every step: it costs a forward pass of a few samples and an eigenvalue problem.
-  HealthReport look(const float* input, const float* student, const float* teacher, double target_var, double pred_var,
-                    double ema_decay) {
+  /// and EMA decay. Not for every step: it costs a forward pass of a few samples and an eigenvalue problem. Padding is
+  /// left out; `lengths` (samples): elements that are none; null: all of them, of texts as they say themselves.
+  HealthReport look(const Sample* input, const float* student, const float* teacher, double target_var,
+                    double pred_var, double ema_decay, const int* lengths = nullptr) {
     HealthReport report;
-    measure(report.stages, "input", input, 1, sample_size);
-    run_student(report, input, student);
+    measure(report.stages, "input", input, all(1), 1, sample_size);
+    run_student(report, input, student, lengths);
     report.teacher_distance = distance(student, teacher);
     if (first_.empty())
       for (const StageStatistics& s : report.stages) first_.push_back(s.over_tokens);
@@ -77,41 +83,66 @@ class CollapseMonitor {
   }
 
  private:
-  void run_student(HealthReport& report, const float* input, const float* student) {
+  using Valid = std::array<int, samples>;  ///< tokens of each sample that are no padding
+
+  static Valid all(int tokens) {
+    Valid valid;
+    valid.fill(tokens);
+    return valid;
+  }
+
+  void run_student(HealthReport& report, const Sample* input, const float* student, const int* lengths) {
+    Valid used = all(sample_size), valid = all(T_), behind = all(S);  // `behind` extra tokens
+    for (std::size_t n = 0; n < used.size() && Enc::padded; ++n) {
+      if (lengths) used[n] = lengths[n];
+      else if constexpr (requires { Branch::M::length_of(input); })
+        used[n] = std::max(1, Branch::M::length_of(input + n * sample_size));
+      valid[n] = Enc::valid_tokens(used[n]);
+      behind[n] = E + valid[n];
+    }
     const auto memory = bind<Memory>(memory_.data());
     const auto index = bind<Index>(index_.data());
     const auto weights = Model::template weights<0>(bind<typename Model::template Parameters<const float>>(student));
-    const View<const float, samples, sample_size> images{input};
     Cpu device;
-    Enc::Rows::index_all(index);
-    Enc::Local::forward(device, weights.branch.front.local_encoder, images, memory.local, memory.tape);
-    measure(report.stages, "local encoder", memory.local.data, T_, D);
+    Enc::Rows::index_all(index, Enc::padded ? valid.data() : nullptr);
+    Enc::tokens(device, weights.branch.front.local_encoder, View<const Sample, samples, sample_size>{input},
+                memory.local, memory.tape, Enc::padded ? used.data() : nullptr);
+    measure(report.stages, "local encoder", memory.local.data, valid, T_, D);
     const auto out = Enc::forward(Pass{device}, Pass{device}, weights.branch.front, weights.blocks, weights.norm,
                                   View<const float, samples, T_, D>(memory.local), index, memory.encoder,
                                   [&](int i, const auto&, const auto& output) {
-                                    measure(report.stages, "block " + std::to_string(i + 1), output.data, S, D);
+                                    measure(report.stages, "block " + std::to_string(i + 1), output.data, behind, S,
+                                            D);
                                   });
-    report.effective_rank = effective_rank({out.encoder.data, static_cast<std::size_t>(samples) * S * D}, D);
+    std::vector<float> rows;
+    for (int n = 0; n < samples; ++n) {
+      const float* const row = out.encoder[n].data;
+      rows.insert(rows.end(), row, row + std::ptrdiff_t{behind[static_cast<std::size_t>(n)]} * D);
+    }
+    report.effective_rank = effective_rank(rows, D);
   }
 
-  /// Adds the deviations of x (samples, tokens, width).
-  static void measure(std::vector<StageStatistics>& stages, std::string stage, const float* x, int tokens, int width) {
+  /// Adds the deviations of x (samples, tokens, width), of each sample the first `valid` tokens.
+  static void measure(std::vector<StageStatistics>& stages, std::string stage, const auto* x, const Valid& valid,
+                      int tokens, int width) {
     StageStatistics result{std::move(stage), 0, 0};
+    const int count = std::accumulate(valid.begin(), valid.end(), 0);
     for (int c = 0; c < width; ++c) {
       double sum = 0, squares = 0, sum_of_means = 0, squares_of_means = 0;
       for (int n = 0; n < samples; ++n) {
         double mean = 0;
-        for (int t = 0; t < tokens; ++t) {
+        const int own = valid[static_cast<std::size_t>(n)];
+        for (int t = 0; t < own; ++t) {
           const double value = static_cast<double>(x[(static_cast<std::ptrdiff_t>(n) * tokens + t) * width + c]);
           mean += value;
           squares += value * value;
         }
         sum += mean;
-        mean /= tokens;
+        mean /= own;
         sum_of_means += mean;
         squares_of_means += mean * mean;
       }
-      result.over_tokens += deviation(sum, squares, samples * tokens);
+      result.over_tokens += deviation(sum, squares, count);
       result.over_samples += deviation(sum_of_means, squares_of_means, samples);
     }
     result.over_tokens /= width;
@@ -150,7 +181,7 @@ class CollapseMonitor {
       if (stages[i].over_tokens >= least) continue;
       const bool local = i == 1;
       return {local ? Collapse::local_encoder : Collapse::block,
-              (local ? std::string("the local encoder gives the same for every patch of every sample: deviation: ")
+              (local ? std::string("the local encoder gives the same for every token of every sample: deviation: ")
                      : "all tokens are the same behind " + stages[i].stage + ": deviation: ") +
                   found(stages[i].over_tokens, least)};
     }
