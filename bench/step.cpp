@@ -20,6 +20,7 @@
 #include <data2vec/io/json.hpp>
 
 #include "bench/configs.hpp"
+#include "bench/device_step.hpp"
 #include "bench/timing.hpp"
 
 #include <step_config.hpp>  // Setup, masks, flags
@@ -36,7 +37,7 @@ constexpr int sample_size = Branch::M::sample_size;
 
 struct Options {
   std::string modality = Setup::modality, config = Setup::name, device = "cpu", dtype = "float32", json, commit;
-  int batch = 0, masks = 0, threads = 0, steps = 5, warmup = 2;
+  int batch = 0, masks = 0, threads = 0, steps = 5, warmup = 2, profile = 0;
   double budget = 0;
   bool infer = false, no_dropout = false;
 };
@@ -49,8 +50,10 @@ void check(const Options& o) {
   expect("--modality", Setup::modality, o.modality);
   expect("--config", Setup::name, o.config);
   expect("--masks", std::to_string(Branch::masks), std::to_string(o.masks ? o.masks : Branch::masks));
-  expect("--device", "cpu", o.device);
-  expect("--dtype", "float32", o.dtype);
+  if (o.device != "cpu") expect("--device", "cpu or cuda", o.device == "cuda" ? "cpu or cuda" : o.device);
+  expect("--dtype", o.device == "cuda" ? device_dtype() : "float32", o.dtype);
+  if (o.device == "cuda" && o.infer) throw d2v::OptionError("--infer: expected --device cpu, found cuda");
+  if (o.device == "cpu" && o.profile) throw d2v::OptionError("--profile: expected --device cuda, found cpu");
 }
 
 /// Normal numbers, or tokens.
@@ -69,6 +72,7 @@ struct Work {
   std::function<void()> run;
   std::shared_ptr<double> last_loss;  ///< null where there is none
   int chunk = 1;                      ///< samples that run together
+  std::shared_ptr<DeviceWork> device = {};
 };
 
 template <int chunk>
@@ -129,7 +133,19 @@ Work inference(const Options& o) {
   return {.run = run, .last_loss = {}};
 }
 
+Work training_on_device(const Options& o) {
+  const auto samples = random_samples<Branch::M>(static_cast<std::size_t>(o.batch) * sample_size);
+  if constexpr (std::is_same_v<Sample, float>) {
+    const auto device = std::make_shared<DeviceWork>(device_training(samples, o.batch, o.no_dropout));
+    const auto loss = std::make_shared<double>(0);
+    return {.run = [device, loss] { *loss = device->run(); }, .last_loss = loss, .chunk = o.batch, .device = device};
+  } else {
+    throw d2v::OptionError("--device: expected cpu for this modality, found cuda");
+  }
+}
+
 Work work_of(const Options& o) {
+  if (o.device == "cuda") return training_on_device(o);
   if (o.infer) return inference(o);
   constexpr int chunk = d2v::default_chunk<Branch>;
   if constexpr (chunk > 1)
@@ -155,7 +171,8 @@ Json report_of(const Options& o, const Work& work, const Measured& measured) {
   const Spread wall = spread(measured, 0);
   const Flops f = flops_of<Subject>;
   const double batch = o.batch, flops = batch * (o.infer ? f.infer : f.train), rss = peak_rss_bytes();
-  const double peak = fma_peak<d2v::Cpu::isa>(o.threads);
+  const bool on_device = work.device != nullptr;
+  const double peak = on_device ? 0 : fma_peak<d2v::Cpu::isa>(o.threads);
   Json r;
   r["implementation"] = "data2vec";
   r["what"] = o.infer ? "infer" : "train";
@@ -184,23 +201,30 @@ Json report_of(const Options& o, const Work& work, const Measured& measured) {
   for (const char* key : {"torch", "python"}) r[key] = nullptr;
   r["cpu"] = cpu_name();
   r["last_loss"] = work.last_loss ? Json(*work.last_loss) : Json();
-  for (const char* key : {"gpu", "peak_cuda_bytes", "top_operators"}) r[key] = nullptr;
+  r["gpu"] = on_device ? Json(work.device->gpu) : Json();
+  r["peak_cuda_bytes"] = on_device ? Json(work.device->bytes) : Json();
+  r["top_operators"] = nullptr;
+  if (o.profile > 0)
+    for (const DeviceShare& share : work.device->profile(o.profile))
+      r["top_operators"].push_back(
+          {{"op", share.operation}, {"ms_per_step", 1e3 * share.seconds}, {"calls", share.calls},
+           {"share", share.seconds / wall.median}});
   r["version"] = d2v::version;
   r["commit"] = o.commit.empty() ? Json() : Json(o.commit);
   r["compiler"] = step_config::compiler;
   r["flags"] = step_config::flags;
   r["isa"] = d2v::Cpu::isa::name;
-  r["back_end"] = d2v::uses_openblas<d2v::Cpu::isa> ? "OpenBLAS products" : "own kernels";
+  r["back_end"] = on_device ? "CUDA" : d2v::uses_openblas<d2v::Cpu::isa> ? "OpenBLAS products" : "own kernels";
   r["chunk"] = work.chunk;
-  r["fma_peak_flops_per_s"] = peak;    // of this many threads, measured after the steps
-  r["mfu"] = flops / wall.min / peak;  // best step over that peak
+  r["fma_peak_flops_per_s"] = on_device ? Json() : Json(peak);  // of this many threads, measured after the steps
+  r["mfu"] = on_device ? Json() : Json(flops / wall.min / peak);  // best step over that peak
   r["mfu_data_sheet"] = nullptr;       // the peak of this processor's data sheet is not known here
   return r;
 }
 
 void print(const Options& o, const Json& r) {
   const Json& seconds = r["seconds"];
-  const auto number = [](const Json& value) { return value.get<double>(); };
+  const auto number = [](const Json& value) { return value.is_null() ? 0 : value.get<double>(); };
   std::printf("%s/%s %s b%d m%d t%d %s %s %s: median %.2f ms min %.2f ms cpu %.2f ms, %.2f samples/s, %.1f GFLOP/s, "
               "MFU %.0f %% of %.0f GFLOP/s measured, RSS %.0f MiB\n",
               o.modality.c_str(), o.config.c_str(), o.infer ? "infer" : "train", o.batch, Branch::masks, o.threads,
@@ -208,6 +232,12 @@ void print(const Options& o, const Json& r) {
               1e3 * number(seconds["min"]), 1e3 * number(seconds["cpu"]["min"]), number(r["samples_per_s"]),
               number(r["flops_per_s"]) / 1e9, 100 * number(r["mfu"]), number(r["fma_peak_flops_per_s"]) / 1e9,
               number(r["peak_rss_bytes"]) / (1 << 20));
+  if (!r["peak_cuda_bytes"].is_null())
+    std::printf("  device memory %.0f MiB\n", number(r["peak_cuda_bytes"]) / (1 << 20));
+  if (!r["top_operators"].is_null())
+    for (const Json& row : r["top_operators"])
+      std::printf("  %5.1f %%  %9.3f ms  %6d x  %s\n", 100 * number(row["share"]), number(row["ms_per_step"]),
+                  row["calls"].get<int>(), row["op"].get<std::string>().c_str());
 }
 
 void write(const std::string& path, const std::string& text) {
@@ -228,8 +258,10 @@ int main(int argc, char** argv) {
   app.add_option("--batch", o.batch, "samples per step; 0: the configuration's")->check(CLI::Range(0, most));
   app.add_option("--masks", o.masks, "masked copies per sample; 0: as compiled")->check(CLI::Range(0, most));
   app.add_option("--threads", o.threads, "0: all of the machine")->check(CLI::Range(0, 4096));
-  app.add_option("--device", o.device);
-  app.add_option("--dtype", o.dtype);
+  app.add_option("--device", o.device, "cpu, or cuda in a build with it");
+  app.add_option("--dtype", o.dtype, "float32; on a GPU what it was compiled for: float32, tf32 or bfloat16");
+  app.add_option("--profile", o.profile, "time the operations of so many further steps on a GPU")
+      ->check(CLI::Range(0, most));
   app.add_option("--steps", o.steps, "timed calls, at most")->check(CLI::Range(1, most));
   app.add_option("--warmup", o.warmup, "calls before them")->check(CLI::Range(0, most));
   app.add_option("--budget", o.budget, "stop repeating after this many seconds; 0: never")
@@ -242,7 +274,7 @@ int main(int argc, char** argv) {
   try {
     app.parse(argc, argv);
     check(o);
-    if (o.batch == 0) o.batch = Setup::batch;
+    if (o.batch == 0) o.batch = o.device == "cuda" ? step_config::batch : Setup::batch;
     if (o.threads == 0) o.threads = d2v::ThreadTeam(0).size();
     const Work work = work_of(o);
     const Measured measured = measure(work.run, o.warmup, o.steps, o.budget);

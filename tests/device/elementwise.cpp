@@ -28,6 +28,25 @@ TEST_CASE_TEMPLATE("gather and scatter of rows", T, float, double) {
   device::gather_rows<C>(cpu, 0, x.data(), nullptr, y.data());
 }
 
+TEST_CASE_TEMPLATE("rows repeated and averaged", T, float, double) {
+  Cpu cpu;
+  constexpr int C = 11, groups = 3, rows = 5;
+  const auto x = numbers<T>(groups * rows * C, 1), repeated = numbers<T>(rows * C, 2);
+  std::vector<T> y(x), mean(groups * C, T(9));
+  device::add_repeated(cpu, groups, rows * C, y.data(), repeated.data(), y.data());
+  device::mean_rows<C>(cpu, groups, rows, x.data(), mean.data());
+  for (std::size_t g = 0; g < groups; ++g)
+    for (std::size_t c = 0; c < C; ++c) {
+      T sum = 0;
+      for (std::size_t r = 0; r < rows; ++r) {
+        const std::size_t at = (g * rows + r) * C + c;
+        CHECK(y[at] == x[at] + repeated[r * C + c]);
+        sum += x[at];
+      }
+      CHECK(mean[g * C + c] == sum * static_cast<T>(1.0 / rows));
+    }
+}
+
 TEST_CASE_TEMPLATE("arithmetic on arrays of every length", T, float, double) {
   Cpu cpu;
   for (std::size_t n = 0; n < 70; ++n) {

@@ -33,6 +33,18 @@ void add(D& d, std::size_t count, In<T> a, In<T> b, T* y) {
   kernel::Elementwise<D>::template add<T>(d, count, a, b, y);
 }
 
+/// y = x + repeated for each of `rows` stretches of `width` elements; y may be x.
+template <Device D, class T>
+void add_repeated(D& d, int rows, int width, In<T> x, In<T> repeated, T* y) {
+  kernel::Elementwise<D>::template add_repeated<T>(d, rows, width, x, repeated, y);
+}
+
+/// y (groups, C) = the mean of each group of `rows` rows of x (groups, rows, C), added in order.
+template <int C, Device D, class T>
+void mean_rows(D& d, int groups, int rows, In<T> x, T* y) {
+  kernel::Elementwise<D>::template mean_rows<C, T>(d, groups, rows, x, y);
+}
+
 /// y += alpha x.
 template <Device D, class T>
 void add_scaled(D& d, std::size_t count, double alpha, In<T> x, T* y) {

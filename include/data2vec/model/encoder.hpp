@@ -221,9 +221,7 @@ struct Encoder {
     constexpr int N = B * Masks, S = E + V;
     auto& d = pass.device;
     if constexpr (M::fixed_positions)
-      for (int b = 0; b < B; ++b)
-        device::add(d, static_cast<std::size_t>(T_) * D, local[b].data, front.fixed_positional_encoder.positions.data,
-                    m.pool[static_cast<std::ptrdiff_t>(b) * T_].data);
+      device::add_repeated(d, B, T_ * D, local.data, front.fixed_positional_encoder.positions.data, m.pool.data);
     else device::copy(d, local.size, local.data, m.pool.data);                                    // (B, T, D)
     if constexpr (E > 0)
       device::copy(d, static_cast<std::size_t>(E) * D, front.extra_tokens.tokens.data, m.pool[B * T_].data);

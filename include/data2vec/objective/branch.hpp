@@ -343,14 +343,8 @@ struct BranchStep {
   /// Mean over the tokens of each sample's targets: (B, D), the target of the CLS token.
   template <int B, class Dev>
   static void mean_targets(Dev& d, const auto& w, const auto& index) {
-    device::fill(d, w.target_mean.size, 0, w.target_mean.data);
-    for (int b = 0; b < B; ++b) {
-      const int tokens = exact ? index.valid(b) : T_;
-      for (int t = 0; t < tokens; ++t)
-        device::add(d, D, w.target_mean[b].data, w.targets[b][t].data, w.target_mean[b].data);
-      if constexpr (exact) device::scale(d, D, 1.0 / tokens, w.target_mean[b].data);
-    }
-    if constexpr (!exact) device::scale(d, w.target_mean.size, 1.0 / T_, w.target_mean.data);
+    for (int b = 0; b < B; b += exact ? 1 : B)
+      device::mean_rows<D>(d, exact ? 1 : B, exact ? index.valid(b) : T_, w.targets[b].data, w.target_mean[b].data);
   }
 
   /// Pixel reconstruction from the decoder's output; its gradient is added to that of the prediction.

@@ -66,8 +66,7 @@ struct DecodeStep {
             device::add(d, D, token, options.positions + static_cast<std::ptrdiff_t>(t) * D, token);
           }
       if constexpr (Dec::config.add_positions_all)
-        for (int n = 0; n < N; ++n)
-          device::add(d, static_cast<std::size_t>(T_) * D, m.input[n].data, options.positions, m.input[n].data);
+        device::add_repeated(d, N, T_ * D, m.input.data, options.positions, m.input.data);
     }
     Network::forward(pass, p, input(options, m, index), m.prediction, m.network);                  // (N, R, D)
   }

@@ -259,7 +259,10 @@ class Trainer<Model, BasicCuda<P>, batch> {
     const double lr = learning_rate(options_.schedule, update), decay = ema_decay(options_.ema, update + 1);
     const AdamStep step = adam_step(o, lr, update + 1, 1, true);
     slot.update[0] = {step.beta1, step.beta2, step.eps, step.step, step.decay, o.clip_norm, decay};
-    slot.report = {.update = update, .learning_rate = lr, .ema_decay = decay};
+    slot.report = {};
+    slot.report.update = update;  // one by one: nvcc 13.0 drops the names of a braced list that a template assigns
+    slot.report.learning_rate = lr;
+    slot.report.ema_decay = decay;
   }
 
   void upload(Slot& slot, bool has_targets) {
@@ -279,7 +282,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
     if constexpr (!captured) {
       launch(update);
     } else {
-      if (warm_ && !graph_) graph_.capture(device_, [&] { launch(0); });
+      if (warm_ && !graph_ && !device_.options().time_each) graph_.capture(device_, [&] { launch(0); });
       if (graph_)
         graph_.launch(device_);
       else

@@ -52,6 +52,11 @@ void elementwise(R& run) {
 template <int C, class R>
 void rows(R& run, int count, int targets) {
   auto& d = run.device();
+  float *repeated = run.space(3 * 5 * C), *mean = run.space(3 * C);
+  device::add_repeated(d, 3, 5 * C, run.in(numbers(3 * 5 * C, 10)), run.in(numbers(5 * C, 11)), repeated);
+  run.keep("add_repeated", repeated, 3 * 5 * C, 0);
+  device::mean_rows<C>(d, 3, 5, repeated, mean);
+  run.keep("mean_rows", mean, 3 * C, rounding(1));
   const auto n = static_cast<std::size_t>(count), m = static_cast<std::size_t>(targets);
   const int* index = run.in(indices(n, 6, -1, targets));
   float *y = run.space(n * C), *z = run.in(numbers(m * C, 7));

@@ -43,6 +43,28 @@ struct kernel::Elementwise<BasicCpu<Isa>> {
   }
 
   template <class T>
+  static void add_repeated(Cpu& d, int rows, int width, const T* x, const T* repeated, T* y) {
+    const auto n = static_cast<std::size_t>(width);
+    detail::share(d, rows, std::max<Index>(1, grain / std::max(1, width)), [=](Index first, Index end) {
+      for (Index i = first; i < end; ++i) sum(n, x + i * width, repeated, y + i * width);
+    });
+  }
+
+  template <int C, class T>
+  static void mean_rows(Cpu& d, int groups, int rows, const T* x, T* y) {
+    const T factor = static_cast<T>(1.0 / rows);
+    detail::share(d, groups, std::max<Index>(1, grain / (Index{C} * std::max(1, rows))), [=](Index first, Index end) {
+      using V = Vec<T, Isa>;
+      for (Index g = first; g < end; ++g) {
+        T* const mean = y + g * C;
+        std::fill_n(mean, C, T{0});
+        for (Index r = 0; r < rows; ++r) sum(C, mean, x + (g * rows + r) * C, mean);
+        Lanes<T, Isa>::map(C, mean, [=](V u) { return u * factor; }, mean);
+      }
+    });
+  }
+
+  template <class T>
   static void add_scaled(Cpu& d, std::size_t count, double alpha, const T* x, T* y) {
     using L = Lanes<T, Isa>;
     const auto factor = L::all(static_cast<T>(alpha));

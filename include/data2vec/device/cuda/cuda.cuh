@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <vector>
 
 #include <cublasLt.h>
 #include <cuda_bf16.h>
@@ -15,6 +16,7 @@
 #include <data2vec/core/macros.hpp>
 #include <data2vec/device/cuda/algorithms.cuh>
 #include <data2vec/device/cuda/error.cuh>
+#include <data2vec/device/cuda/stopwatch.cuh>
 #include <data2vec/device/device.hpp>
 
 namespace data2vec::inline v0 {
@@ -29,6 +31,7 @@ struct CudaOptions {
   int device = 0;
   bool deterministic = false;  ///< matrix products: no timing, no split sums, one algorithm whatever the rows
   bool check_each = false;     ///< wait behind every operation, so that a failure is named by the one that caused it
+  bool time_each = false;      ///< keep the time of every operation (`operation_times`); steps are not captured then
   std::size_t workspace_bytes = std::size_t{32} << 20;  ///< of cuBLASLt
 };
 
@@ -113,7 +116,7 @@ class CudaContext {
           detail::gpu::check(cudaLaunchKernel(kernel, grid, block, pointers, shared, stream_), operation);
         },
         values);
-    if (options_.check_each) synchronize(operation);
+    done(operation);
   }
 
   /// f(i) for i in [0, count), f a functor for the device.
@@ -126,11 +129,22 @@ class CudaContext {
 
   void copy(const char* operation, void* to, const void* from, std::size_t bytes) {
     detail::gpu::check(cudaMemcpyAsync(to, from, bytes, cudaMemcpyDefault, stream_), operation);
-    if (options_.check_each) synchronize(operation);
+    done(operation);
   }
   void zero(const char* operation, void* memory, std::size_t bytes) {
     detail::gpu::check(cudaMemsetAsync(memory, 0, bytes, stream_), operation);
+    done(operation);
+  }
+
+  /// For operations that put work into the stream by themselves, behind it.
+  void done(const char* operation) {
     if (options_.check_each) synchronize(operation);
+    if (options_.time_each) stopwatch_.mark(stream_, operation);
+  }
+  /// With `time_each`: seconds and calls by operation since the last call of this, the longest first. It waits.
+  std::vector<OperationTime> operation_times() {
+    synchronize("operation_times");
+    return stopwatch_.times();
   }
 
   bool capturing() const {
@@ -196,6 +210,7 @@ class CudaContext {
   cudaStream_t stream_ = nullptr;
   cublasLtHandle_t blas_ = nullptr;
   Algorithms algorithms_;
+  detail::gpu::Stopwatch stopwatch_;
   DeviceBuffer<std::byte> workspace_, scratch_;
   DeviceBuffer<double> sums_;
   DeviceBuffer<std::uint32_t> clock_;

@@ -102,6 +102,42 @@ struct CopyStrided {
   }
 };
 
+template <int n, class T>
+struct AddRepeated {
+  const T *x, *repeated;
+  T* y;
+  int packs;  // of a row
+  __device__ void operator()(std::size_t i) const {
+    float a[n], b[n];
+    load<n>(x + n * i, a);
+    load<n>(repeated + n * divide(i, packs).rest, b);
+#pragma unroll
+    for (int k = 0; k < n; ++k) a[k] += b[k];
+    store<n>(y + n * i, a);
+  }
+};
+
+template <int C, int n, class T>
+struct MeanRows {
+  const T* x;
+  T* y;
+  int rows;
+  float factor;
+  __device__ void operator()(std::size_t i) const {
+    const Divided place = divide(n * i, C);
+    const T* from = x + place.quotient * rows * C + place.rest;
+    float sum[n] = {}, term[n];
+    for (int r = 0; r < rows; ++r, from += C) {
+      load<n>(from, term);
+#pragma unroll
+      for (int k = 0; k < n; ++k) sum[k] += term[k];
+    }
+#pragma unroll
+    for (int k = 0; k < n; ++k) sum[k] *= factor;
+    store<n>(y + n * i, sum);
+  }
+};
+
 struct SortKeys {
   const int* index;
   unsigned* keys;
@@ -186,6 +222,24 @@ struct kernel::Elementwise<BasicCuda<P>> {
   template <class T>
   static void add(D& d, std::size_t count, const T* a, const T* b, T* y) {
     detail::gpu::map(d, "add", count, detail::gpu::Sum{}, y, a, b);
+  }
+  template <class T>
+  static void add_repeated(D& d, int rows, int width, const T* x, const T* repeated, T* y) {
+    const auto count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(width);
+    if (width % 4 == 0 && detail::gpu::aligned_to<4>(x, repeated, y))
+      d.for_each("add_repeated", count / 4, detail::gpu::AddRepeated<4, T>{x, repeated, y, width / 4});
+    else
+      d.for_each("add_repeated", count, detail::gpu::AddRepeated<1, T>{x, repeated, y, width});
+  }
+  template <int C, class T>
+  static void mean_rows(D& d, int groups, int rows, const T* x, T* y) {
+    constexpr int n = C % 4 == 0 ? 4 : 1;
+    const auto count = static_cast<std::size_t>(groups) * C;
+    const auto factor = static_cast<float>(1.0 / rows);
+    if (detail::gpu::aligned_to<n>(x, y))
+      d.for_each("mean_rows", count / n, detail::gpu::MeanRows<C, n, T>{x, y, rows, factor});
+    else
+      d.for_each("mean_rows", count, detail::gpu::MeanRows<C, 1, T>{x, y, rows, factor});
   }
   template <class T>
   static void add_scaled(D& d, std::size_t count, double alpha, const T* x, T* y) {

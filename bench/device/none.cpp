@@ -1,0 +1,14 @@
+// SPDX-License-Identifier: MIT
+// bench/device_step.hpp in a build without CUDA.
+#include "bench/device_step.hpp"
+
+#include <data2vec/core/error.hpp>
+
+namespace bench {
+
+DeviceWork device_training(std::span<const float>, int, bool) {
+  throw data2vec::OptionError("--device: expected cpu, found cuda: this program was built without D2V_CUDA");
+}
+const char* device_dtype() { return "float32"; }
+
+}  // namespace bench
