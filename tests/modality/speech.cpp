@@ -33,6 +33,14 @@ constexpr SpeechConfig normed = waveforms(ExtractorMode::layer_norm), grouped = 
                          c.feature_encoder_spec = {{4, 4, 3}};
                          return c;
                        }();
+/// As in wav2vec 2.0: biases, no projection where the width is the model's (4), one weight-normalised convolution.
+constexpr SpeechConfig wav2vec(SpeechConfig c) {
+  c.conv_bias = true;
+  c.project_equal_width = false;
+  c.conv_pos_weight_norm = true;
+  c.conv_pos_depth = 1;
+  return c;
+}
 constexpr int D = 4;
 
 template <SpeechConfig C, int B>
@@ -52,6 +60,36 @@ struct Extractor {
   static void backward(Cpu& d, const Parameters<const double>& p, const double* x, double* dy, double*,
                        const Parameters<double>& gradient, const Tape<double>& tape) {
     Local::backward(d, p, View<const double, B, size>{x}, View<const double, B, T_, D>{dy}, gradient, tape);
+  }
+};
+
+/// Tokens, normed frames, and 0.15 times the squares of the frames: what losses on features read.
+template <SpeechConfig C, int B>
+struct Features {
+  using Tokens = Extractor<C, B>;
+  using Local = typename Tokens::Local;
+  static constexpr int normed_size = B * Tokens::T_ * Local::width;
+  static constexpr int input_size = Tokens::input_size, output_size = Tokens::output_size + normed_size + 1;
+  static constexpr bool has_input_gradient = false;
+  template <class T>
+  using Parameters = typename Tokens::template Parameters<T>;
+  template <class T>
+  using Tape = typename Tokens::template Tape<T>;
+
+  static const double* frames(const Tape<double>& tape) {
+    return std::get<Local::layers - 1>(tape.layer.item).activated.data;
+  }
+  static void forward(Cpu& d, const Parameters<const double>& p, const double* x, double* y, const Tape<double>& tape) {
+    Tokens::forward(d, p, x, y, tape);
+    device::copy(d, normed_size, tape.normed.data, y + Tokens::output_size);
+    double squares = 0;
+    for (int i = 0; i < normed_size; ++i) squares += frames(tape)[i] * frames(tape)[i];
+    y[output_size - 1] = 0.15 * squares;
+  }
+  static void backward(Cpu& d, const Parameters<const double>& p, const double* x, double* dy, double*,
+                       const Parameters<double>& gradient, const Tape<double>& tape) {
+    Local::backward(d, p, View<const double, B, Tokens::size>{x}, View<const double, B, Tokens::T_, D>{dy}, gradient,
+                    tape, nullptr, {.normed = dy + Tokens::output_size, .penalty = 0.3 * dy[output_size - 1]});
   }
 };
 
@@ -158,12 +196,25 @@ static_assert(Speech<SpeechConfig{}>::tokens == 999 && Speech<SpeechConfig{}>::g
 static_assert(Speech<SpeechConfig{}>::valid_tokens(16'000) == 49 && Speech<SpeechConfig{}>::valid_tokens(399) == 0);
 static_assert(Speech<SpeechConfig{}>::valid_tokens(400) == 1);
 static_assert(normed.feature_encoder_spec.frames(34, 1) == 10 && normed.feature_encoder_spec.frames(34) == 3);
-static_assert(SpeechConfig{}.conv_pos_kernel() == 19);
+static_assert(SpeechConfig{}.conv_pos_kernel() == 19 && wav2vec(normed).conv_pos_kernel() == 6);
 
 TEST_CASE("speech: parameter gradients of extractor and projection") {
   expect_gradients<Extractor<normed, 2>>();
   expect_gradients<Extractor<grouped, 2>>();
   expect_gradients<Extractor<one_layer, 2>>();
+}
+
+TEST_CASE("speech: gradients with biases, without projection, and of losses on the features") {
+  constexpr SpeechConfig narrow = [] {
+    SpeechConfig c = wav2vec(normed);
+    c.feature_encoder_spec = {{3, 5, 3}, {4, 3, 2}};
+    return c;
+  }();
+  static_assert(tensor_count<Extractor<narrow, 1>::Parameters<float>> == 2 * 4 + 2);
+  expect_gradients<Extractor<narrow, 2>>();
+  expect_gradients<Extractor<wav2vec(grouped), 2>>();
+  expect_gradients<Features<wav2vec(normed), 2>>();
+  expect_gradients<Features<grouped, 2>>();
 }
 
 TEST_CASE("speech: tokens are convolutions, norms, GELU and projection as defined") {

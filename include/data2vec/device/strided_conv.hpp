@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Strided convolutions of sequences, channels last, without padding, groups or bias: what turns waveforms into frames.
+// Strided convolutions of sequences, channels last, without padding or groups: what turns waveforms into frames.
 #pragma once
 
 #include <cstddef>
@@ -31,11 +31,11 @@ void strided_conv_order(D& d, In<T> weight, T* ordered) {
   kernel::StridedConv<D>::template order<S, T>(d, weight, ordered);
 }
 
-/// y[t][o] = sum over the window and its channels of w x. x (rows, length, in_channels), ordered weights,
-/// y (rows, out_length, out_channels).
+/// y[t][o] = b[o] + sum over the window and its channels of w x. x (rows, length, in_channels), ordered weights,
+/// bias (out_channels) or null, y (rows, out_length, out_channels).
 template <StridedConvShape S, Device D, class T>
-void strided_conv(D& d, int rows, In<T> x, In<T> ordered, T* y) {
-  kernel::StridedConv<D>::template forward<S, T>(d, rows, x, ordered, y);
+void strided_conv(D& d, int rows, In<T> x, In<T> ordered, T* y, In<T> bias = nullptr) {
+  kernel::StridedConv<D>::template forward<S, T>(d, rows, x, ordered, y, bias);
 }
 
 /// dx (rows, length, in_channels), overwritten.
@@ -44,10 +44,12 @@ void strided_conv_input_gradient(D& d, int rows, In<T> dy, In<T> ordered, T* dx)
   kernel::StridedConv<D>::template input_gradient<S, T>(d, rows, dy, ordered, dx);
 }
 
-/// dweight (out_channels, in_channels, kernel), accumulated; `scratch` has as many elements.
+/// dweight (out_channels, in_channels, kernel) and, unless null, dbias (out_channels), accumulated; `scratch` has as
+/// many elements as dweight.
 template <StridedConvShape S, Device D, class T>
-void strided_conv_weight_gradient(D& d, int rows, In<T> dy, In<T> x, T* dweight, Out<T> scratch) {
-  kernel::StridedConv<D>::template weight_gradient<S, T>(d, rows, dy, x, dweight, scratch);
+void strided_conv_weight_gradient(D& d, int rows, In<T> dy, In<T> x, T* dweight, Out<T> scratch,
+                                  Out<T> dbias = nullptr) {
+  kernel::StridedConv<D>::template weight_gradient<S, T>(d, rows, dy, x, dweight, scratch, dbias);
 }
 
 }  // namespace device

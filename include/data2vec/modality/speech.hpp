@@ -14,6 +14,7 @@
 #include <data2vec/layers/conv_positions.hpp>
 #include <data2vec/layers/linear.hpp>
 #include <data2vec/layers/norm.hpp>
+#include <data2vec/layers/weight_norm_positions.hpp>
 #include <data2vec/modality/modality.hpp>
 
 namespace data2vec::inline v0 {
@@ -22,6 +23,13 @@ namespace check {
 template <int samples, int frames>
 concept SamplesGiveFrames = frames >= 1;
 }
+
+/// Gradients of a loss on the extractor's output that does not come through the tokens.
+template <class T>
+struct FeatureGradients {
+  const T* normed = nullptr;  ///< (B, T, width): of the normed frames, added to what comes through the projection
+  double penalty = 0;         ///< of the frames before the norm: so many times these themselves
+};
 
 /// Waveforms of `input_size` samples, already normalised, as a sequence of frames.
 template <SpeechConfig C>
@@ -41,11 +49,16 @@ struct Speech {
   /// Frames that depend on the first `samples` samples alone.
   static constexpr int valid_tokens(int samples) { return spec.frames(samples); }
 
-  template <int D>
-  using RelativePositions = ConvPositions<D, tokens, C.conv_pos_groups, C.conv_pos_kernel(), C.conv_pos_depth,
-                                          C.conv_pos_pre_ln, padded>;
+  static constexpr double embedding_dropout = C.dropout;
 
-  /// Extractor and projection: (B, samples) -> (B, T, D).
+  template <int D>
+  using RelativePositions =
+      std::conditional_t<C.conv_pos_weight_norm,
+                         WeightNormPositions<D, tokens, C.conv_pos_groups, C.conv_pos_kernel(), padded>,
+                         ConvPositions<D, tokens, C.conv_pos_groups, C.conv_pos_kernel(), C.conv_pos_depth,
+                                       C.conv_pos_pre_ln, padded>>;
+
+  /// Extractor, norm and, unless there is none, projection: (B, samples) -> (B, T, D).
   template <int D>
   struct LocalEncoder {
     static constexpr const char* prefix = "";   // names of its own: local_encoder and project_features
@@ -56,6 +69,7 @@ struct Speech {
     static constexpr double grad_mult = config.local_grad_mult;
     using Norm = LayerNorm<width>;
     using Projection = Linear<width, D, LinearInit::fan_in>;
+    static constexpr bool projects = C.project_equal_width || width != D;
 
     static constexpr int channels(int i) { return i < 0 ? 1 : spec[i].channels; }
     static constexpr StridedConvShape shape(int i) {
@@ -67,10 +81,16 @@ struct Speech {
     template <class T, int i>
     struct Layer {
       static constexpr StridedConvShape S = shape(i);
+      struct Bias {
+        View<T, S.out_channels> bias;
+        static constexpr void visit(auto&& f, auto&... p) { f(Field{"0.bias", init::fan_in(S.window())}, p.bias...); }
+      };
       View<T, S.out_channels, S.in_channels, S.kernel> weight;
+      std::conditional_t<C.conv_bias, Bias, Nothing> conv;
       std::conditional_t<norms(i), typename LayerNorm<S.out_channels>::template Parameters<T>, Nothing> norm;
       static constexpr void visit(auto&& f, auto&... p) {
         f(Field{"0.weight", init::normal(init::square_root(2.0 / S.window()))}, p.weight...);
+        f("", p.conv...);
         f(layer_norms ? "2.1" : "2", p.norm...);
       }
     };
@@ -98,7 +118,7 @@ struct Speech {
     struct Parameters {
       Stack<Layer, T> conv_layers;
       typename Norm::template Parameters<T> norm;
-      typename Projection::template Parameters<T> projection;
+      std::conditional_t<projects, typename Projection::template Parameters<T>, Nothing> projection;
       static constexpr void visit(auto&& f, auto&... p) {
         f("local_encoder.conv_layers", p.conv_layers...);
         f("project_features.1", p.norm...);
@@ -146,7 +166,7 @@ struct Speech {
     };
 
     static constexpr double flops_per_sample = [] {
-      double flops = tokens * Projection::flops_per_row;
+      double flops = projects ? tokens * Projection::flops_per_row : 0;
       for (int i = 0; i < layers; ++i) flops += 2.0 * shape(i).out_length() * shape(i).weight_size();
       return flops;
     }();
@@ -160,7 +180,8 @@ struct Speech {
       extract<0>(d, p, samples.data, tape, lengths);
       const T* frames = std::get<layers - 1>(tape.layer.item).activated.data;
       Norm::forward(d, p.norm, B * tokens, eps, frames, tape.normed.data, tape.stats.data);
-      Projection::forward(d, p.projection, B * tokens, tape.normed.data, out.data);               // (B, T, D)
+      if constexpr (projects) Projection::forward(d, p.projection, B * tokens, tape.normed.data, out.data);
+      else device::copy(d, out.size, tape.normed.data, out.data);                                 // (B, T, D)
     }
 
     /// Waveforms need no gradient. Uses up the tape. Parameter gradients are accumulated, those of the extractor times
@@ -168,11 +189,15 @@ struct Speech {
     template <Device Dev, class T, int B>
     static void backward(Dev& d, const Parameters<const T>& p, View<const T, B, sample_size> samples,
                          View<const T, B, tokens, D> dout, const Parameters<T>& gradient, const Tape<T, B>& tape,
-                         const int* lengths = nullptr) {
+                         const int* lengths = nullptr, const FeatureGradients<T>& more = {}) {
       const auto& last = std::get<layers - 1>(tape.layer.item);
       T* const dframes = gradient_of<layers - 1>(tape);
-      Projection::backward(d, p.projection, B * tokens, tape.normed.data, dout.data, dframes, gradient.projection);
+      if constexpr (projects)
+        Projection::backward(d, p.projection, B * tokens, tape.normed.data, dout.data, dframes, gradient.projection);
+      else device::copy(d, dout.size, dout.data, dframes);
+      if (more.normed) device::add(d, last.activated.size, dframes, more.normed, dframes);
       Norm::backward(d, p.norm, B * tokens, last.activated.data, tape.stats.data, dframes, dframes, gradient.norm);
+      if (more.penalty != 0) device::add_scaled(d, last.activated.size, more.penalty, last.activated.data, dframes);
       if constexpr (grad_mult > 0) {
         if constexpr (grad_mult != 1) device::scale(d, last.activated.size, grad_mult, dframes);
         backward_layer<layers - 1>(d, p, samples.data, gradient, tape, lengths);
@@ -221,7 +246,9 @@ struct Speech {
       constexpr StridedConvShape S = shape(i);
       const auto& values = std::get<i>(tape.layer.item);
       device::strided_conv_order<S>(d, std::get<i>(p.conv_layers.item).weight.data, values.ordered.data);
-      device::strided_conv<S>(d, B, x, values.ordered.data, values.convolved.data);               // (B, frames, c)
+      const T* bias = nullptr;
+      if constexpr (C.conv_bias) bias = std::get<i>(p.conv_layers.item).conv.bias.data;
+      device::strided_conv<S>(d, B, x, values.ordered.data, values.convolved.data, bias);         // (B, frames, c)
       T* const y = values.activated.data;
       device::gelu(d, values.activated.size, norm<i>(d, p, tape, lengths, y), y);
       if constexpr (i + 1 < layers) extract<i + 1>(d, p, y, tape, lengths);
@@ -254,8 +281,10 @@ struct Speech {
         x = std::get<i - 1>(tape.layer.item).activated.data;
         device::strided_conv_input_gradient<S>(d, B, dy, values.ordered.data, gradient_of<i - 1>(tape));
       }
+      T* dbias = nullptr;
+      if constexpr (C.conv_bias) dbias = std::get<i>(gradient.conv_layers.item).conv.bias.data;
       device::strided_conv_weight_gradient<S>(d, B, dy, x, std::get<i>(gradient.conv_layers.item).weight.data,
-                                              values.ordered.data);
+                                              values.ordered.data, dbias);
       if constexpr (i > 0) backward_layer<i - 1>(d, p, samples, gradient, tape, lengths);
     }
   };

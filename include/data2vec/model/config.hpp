@@ -152,10 +152,15 @@ struct SpeechConfig {
   int conv_pos_groups = 16;
   int conv_pos_depth = 5;                   ///< number of positional convolutions
   bool conv_pos_pre_ln = false;             ///< a norm in front of them
+  bool conv_pos_weight_norm = false;        ///< one convolution with normalised weights instead (wav2vec 2.0)
+  bool conv_bias = false;                   ///< the extractor's convolutions have biases
+  bool project_equal_width = true;          ///< a projection also where the extractor is as wide as the model
+  double dropout = 0;                       ///< on the frames, after the projection
   ModalityConfig modality = {};
 
   /// Kernel of each positional convolution.
   constexpr int conv_pos_kernel() const {
+    if (conv_pos_weight_norm) return conv_pos_width;
     const int kernel = conv_pos_width / (conv_pos_depth > 0 ? conv_pos_depth : 1);
     return kernel > 3 ? kernel : 3;
   }

@@ -102,6 +102,10 @@ constexpr void for_each_field(const SpeechConfig& c, F&& f) {
   f("conv_pos_groups", c.conv_pos_groups);
   f("conv_pos_depth", c.conv_pos_depth);
   f("conv_pos_pre_ln", c.conv_pos_pre_ln);
+  if (c.conv_pos_weight_norm) f("conv_pos_weight_norm", true);  // these are absent in files written before
+  if (c.conv_bias) f("conv_bias", true);
+  if (!c.project_equal_width) f("project_equal_width", false);
+  if (c.dropout > 0) f("dropout", c.dropout);
   for_each_field(c.modality, f);
 }
 

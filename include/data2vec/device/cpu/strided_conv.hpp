@@ -28,9 +28,9 @@ struct kernel::StridedConv<BasicCpu<Isa>> {
   }
 
   template <StridedConvShape S, class T>
-  static void forward(Cpu& d, int rows, const T* x, const T* ordered, T* y) {
+  static void forward(Cpu& d, int rows, const T* x, const T* ordered, T* y, const T* bias) {
     for (int r = 0; r < rows; ++r, x += in<S>, y += out<S>)
-      Product<T>::run(d, S.out_length(), S.out_channels, S.window(), {x, step<S>, 1}, {ordered, 1, S.window()}, nullptr,
+      Product<T>::run(d, S.out_length(), S.out_channels, S.window(), {x, step<S>, 1}, {ordered, 1, S.window()}, bias,
                       false, y, S.out_channels);
   }
 
@@ -56,7 +56,9 @@ struct kernel::StridedConv<BasicCpu<Isa>> {
   }
 
   template <StridedConvShape S, class T>
-  static void weight_gradient(Cpu& d, int rows, const T* dy, const T* x, T* dweight, T* scratch) {
+  static void weight_gradient(Cpu& d, int rows, const T* dy, const T* x, T* dweight, T* scratch,
+                              T* dbias) {
+    if (dbias) detail::column_sums(d, Index{rows} * S.out_length(), S.out_channels, dy, dbias);
     for (int r = 0; r < rows; ++r, x += in<S>, dy += out<S>)
       Product<T>::run(d, S.out_channels, S.window(), S.out_length(), {dy, 1, S.out_channels}, {x, step<S>, 1}, nullptr,
                       r > 0, scratch, S.window());

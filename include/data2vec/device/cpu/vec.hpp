@@ -195,6 +195,19 @@ struct Lanes {
       if (i < n) p[i] = part[i];
   }
 
+  /// Sum of x[i] y[i] over `count` elements.
+  static T dot(int count, const T* x, const T* y) {
+    V part[2] = {};
+    int i = 0;
+    for (; i + 2 * size <= count; i += 2 * size)
+      for (int j = 0; j < 2; ++j) part[j] = fma(load(x + i + j * size), load(y + i + j * size), part[j]);
+    for (int j = 0; i < count; i += size, ++j) {
+      const int n = count - i < size ? count - i : size;
+      part[j] = fma(load(x + i, n), load(y + i, n), part[j]);
+    }
+    return sum(part[0] + part[1]);
+  }
+
   /// y[i] = f(x[i]...) for `count` elements; y may be one of the inputs.
   template <class F, class... X>
   [[gnu::always_inline]] static inline void map(std::size_t count, T* y, F f, const X*... x) {
