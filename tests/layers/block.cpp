@@ -4,6 +4,7 @@
 
 #include <doctest/doctest.h>
 
+#include <algorithm>
 #include <cmath>
 #include <limits>
 #include <vector>
@@ -58,6 +59,44 @@ TEST_CASE("block: gradients in evaluation") {
   expect_gradients<BlockLayer<plain(NormOrder::post), N, S, false>>();
   expect_gradients<BlockLayer<plain(NormOrder::pre_fairseq), N, S, false>>();
   expect_gradients<BlockLayer<plain(NormOrder::pre), N, S, false>>();
+}
+
+TEST_CASE("block: names and layout of the parameters change no number") {
+  static constexpr BlockConfig fused = plain(NormOrder::post);
+  static constexpr BlockConfig separate = [] {
+    BlockConfig c = fused;
+    c.names = BlockNames::fairseq;
+    return c;
+  }();
+  using Fused = Block<fused>::Parameters<double>;
+  using Separate = Block<separate>::Parameters<double>;
+  const auto start = random_numbers(parameters<fused>, 3);
+  std::vector<double> other(parameters<separate>);
+  const auto copy = [&](const char* from, const char* to, std::size_t first, std::size_t count) {
+    const auto row = [](const auto& table, std::string_view name) {
+      return *std::find_if(table.begin(), table.end(), [&](const TensorInfo& i) { return i.name.view() == name; });
+    };
+    std::copy_n(start.data() + row(tensor_table<Fused>, from).offset + first, count,
+                other.data() + row(tensor_table<Separate>, to).offset);
+  };
+  copy("attn.qkv.weight", "self_attn.q_proj.weight", 0, 64);
+  copy("attn.qkv.weight", "self_attn.k_proj.weight", 64, 64);
+  copy("attn.qkv.weight", "self_attn.v_proj.weight", 128, 64);
+  copy("attn.qkv.bias", "self_attn.q_proj.bias", 0, 8);
+  copy("attn.qkv.bias", "self_attn.k_proj.bias", 8, 8);
+  copy("attn.qkv.bias", "self_attn.v_proj.bias", 16, 8);
+  copy("attn.proj.weight", "self_attn.out_proj.weight", 0, 64);
+  copy("attn.proj.bias", "self_attn.out_proj.bias", 0, 8);
+  copy("norm1.weight", "self_attn_layer_norm.weight", 0, 8);
+  copy("norm1.bias", "self_attn_layer_norm.bias", 0, 8);
+  copy("norm2.weight", "final_layer_norm.weight", 0, 8);
+  copy("norm2.bias", "final_layer_norm.bias", 0, 8);
+  copy("mlp.fc1.weight", "fc1.weight", 0, 96);
+  copy("mlp.fc1.bias", "fc1.bias", 0, 12);
+  copy("mlp.fc2.weight", "fc2.weight", 0, 96);
+  copy("mlp.fc2.bias", "fc2.bias", 0, 8);
+  const auto x = random_numbers(N * S * 8, 4);
+  CHECK((forward<fused, false>(start, x) == forward<separate, false>(other, x)));
 }
 
 TEST_CASE("block: gradients with every dropout in training") {

@@ -77,7 +77,7 @@ Result run(const std::vector<double>& samples, int first, const int* lengths) {
     const Pass<Cpu, true> pass{d, {.seed = 7, .update = 3, .sample_ids = ids + first, .masks = config.clone_batch}};
     r.sums = Step::step_by_masks(pass, weights(student), weights(teacher),
                                  M::template weights<0>(bind<typename M::template Parameters<double>>(r.gradient.data())),
-                                 input, input, 1.0, LossWeights{.d2v_loss = 0.75, .cls_loss = 0.5}, sample_size,
+                                 input, input, {.loss = {.d2v_loss = 0.75, .cls_loss = 0.5}, .mask_noise_std = 1.0}, sample_size,
                                  bind<typename Step::template Workspace<double, B>>(workspace.data()),
                                  bind<typename Step::template Indices<B>>(indices.data()), r.moments.data(), lengths);
   }

@@ -106,6 +106,11 @@ void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
     const std::string kind = json["kind"];
     need_twin();
     const bool sentences = kind.starts_with("text classification fine-tuning");
+    if (const System* const system = system_of(kind); system && fs::exists(fs::path(sources) / system->header)) {
+      c.kind = CaseKind::pretrain;
+      c.source = system->source(json, SafetensorsFile::open(fs::path(c.path).replace_extension(".safetensors").string()));
+      return;
+    }
     if (kind != "image classification fine-tuning" && !(sentences && !json.contains("system"))) {
       const Json system = json.value("system", Json());
       return skip(c, system.is_string() ? system.get<std::string>() + " (" + kind + ")" : kind);

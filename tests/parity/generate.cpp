@@ -14,6 +14,8 @@
 
 #include <nlohmann/json.hpp>
 
+#include "options.hpp"
+
 namespace data2vec::parity {
 namespace {
 
@@ -338,16 +340,11 @@ std::string model_text(const Json& json, const CaseShapes& shapes) {
   return config_text(json) + branch_text(json, modalities.front(), shapes, "");
 }
 
-std::string main_text(const std::string& run) {
-  return "int main(int argc, char** argv) {\n  return data2vec::parity::case_main(argc, argv, &data2vec::parity::" + run +
-         ");\n}\n";
-}
-
 std::string program(const char* header, const std::string& model, const std::string& masking, const std::string& run) {
   const char* shared = model.find("using SharedDecoder") == model.npos ? "" : ", SharedDecoder";
   return std::string("#include \"") + header + "\"\n\n" + model + "using Masking = " + masking + ";\n" +
          "struct Model : data2vec::Data2Vec2<config, data2vec::Branch<Modality, Masking, Decoder" + shared + ">> {};\n\n" +
-         main_text(run);
+         main_of(run);
 }
 
 std::string masking_text(const Json& json, const CaseShapes& shapes) {
@@ -393,7 +390,7 @@ std::string multimodal_source(const Json& json, const std::vector<CaseShapes>& s
     batches += ", " + std::to_string(shapes[i].batch);
   }
   return "#include \"pretrain.hpp\"\n\n" + text + "struct Model : data2vec::Data2Vec2<config" + branches + "> {};\n\n" +
-         main_text("run_multimodal<Model" + batches + ">");
+         main_of("run_multimodal<Model" + batches + ">");
 }
 
 std::string finetune_source(const Json& json, const CaseShapes& shapes) {

@@ -8,6 +8,8 @@
 
 #include <nlohmann/json_fwd.hpp>
 
+#include <data2vec/io/safetensors.hpp>
+
 namespace data2vec::parity {
 
 /// The shapes of a case's tensors that are part of its type.
@@ -23,6 +25,15 @@ struct CaseShapes {
 struct UnsupportedOption : std::runtime_error {
   using std::runtime_error::runtime_error;
 };
+
+/// A system beside data2vec 2.0: its cases by their `kind`, the header that runs them, and what writes their source.
+struct System {
+  const char* kind;
+  const char* header;
+  std::string (*source)(const nlohmann::json& json, const SafetensorsFile& tensors);
+};
+/// The system of a kind of case, null if there is none.
+const System* system_of(const std::string& kind);
 
 /// Source of a data2vec 2.0 pre-training case of one modality. Throws UnsupportedOption.
 std::string pretrain_source(const nlohmann::json& json, const CaseShapes& shapes);

@@ -54,9 +54,10 @@ struct Field {
   std::string_view name;
   Init init = {};
   bool trained = true;
+  int gap = -1;  ///< elements, always zero, between it and the tensor before; -1: as many as alignment asks for
   constexpr Field(const char* n) : name(n) {}
   constexpr Field(std::string_view n) : name(n) {}
-  constexpr Field(const char* n, Init i, bool t = true) : name(n), init(i), trained(t) {}
+  constexpr Field(const char* n, Init i, bool t = true, int g = -1) : name(n), init(i), trained(t), gap(g) {}
 };
 
 /// "0", "1", ... "99" as the name of an element.
@@ -87,7 +88,7 @@ struct TensorName {
 /// One row of the table of a struct of tensors.
 struct TensorInfo {
   TensorName name;
-  std::size_t offset = 0;  ///< in elements from the start of the buffer; a multiple of 16
+  std::size_t offset = 0;  ///< in elements from the start of the buffer; a multiple of 16 unless the field has a gap
   std::size_t size = 0;    ///< in elements
   int rank = 0;
   std::array<int, 5> shape{};
@@ -133,6 +134,16 @@ struct Walker {
 
 constexpr std::size_t aligned(std::size_t elements) { return (elements + 15) / 16 * 16; }
 
+/// Where tensors lie: each at a multiple of 16, or `gap` elements behind the one before.
+struct Placement {
+  std::size_t end = 0;
+  constexpr std::size_t next(const Field& field, std::size_t size) {
+    const std::size_t offset = field.gap < 0 ? aligned(end) : end + static_cast<std::size_t>(field.gap);
+    end = offset + size;
+    return offset;
+  }
+};
+
 }  // namespace detail
 
 /// Calls `f(name, field, view...)` for every tensor of the structs, which all have the same type of layout.
@@ -151,24 +162,25 @@ inline constexpr int tensor_count = [] {
   return count;
 }();
 
-/// Elements of the buffer that holds a struct: every tensor starts at a multiple of 16.
+/// Elements of the buffer that holds a struct.
 template <class P>
 inline constexpr std::size_t buffer_size = [] {
-  std::size_t elements = 0;
+  detail::Placement place;
   P p{};
   for_each_tensor(
-      [&](const TensorName&, const Field&, auto& view) {
-        elements += detail::aligned(std::remove_reference_t<decltype(view)>::size);
+      [&](const TensorName&, const Field& field, auto& view) {
+        place.next(field, std::remove_reference_t<decltype(view)>::size);
       },
       p);
-  return elements;
+  return detail::aligned(place.end);
 }();
 
 /// The table of a struct: name, offset, shape, initialiser of every tensor, in the order of the buffer.
 template <class P>
 inline constexpr auto tensor_table = [] {
   std::array<TensorInfo, static_cast<std::size_t>(tensor_count<P>)> table{};
-  std::size_t row = 0, offset = 0;
+  std::size_t row = 0;
+  detail::Placement place;
   P p{};
   for_each_tensor(
       [&](const TensorName& name, const Field& field, auto& view) {
@@ -176,13 +188,12 @@ inline constexpr auto tensor_table = [] {
         static_assert(V::rank <= 5);
         TensorInfo& info = table[row++];
         info.name = name;
-        info.offset = offset;
+        info.offset = place.next(field, V::size);
         info.size = V::size;
         info.rank = V::rank;
         for (std::size_t i = 0; i < V::rank; ++i) info.shape[i] = V::shape[i];
         info.init = field.init;
         info.trained = field.trained;
-        offset += detail::aligned(V::size);
       },
       p);
   return table;
@@ -200,11 +211,10 @@ inline constexpr std::size_t element_count = [] {
 template <class P, class T>
 constexpr P bind(T* base) {
   P p{};
-  std::size_t offset = 0;
+  detail::Placement place;
   for_each_tensor(
-      [&](const TensorName&, const Field&, auto& view) {
-        view.data = base + offset;
-        offset += detail::aligned(std::remove_reference_t<decltype(view)>::size);
+      [&](const TensorName&, const Field& field, auto& view) {
+        view.data = base + place.next(field, std::remove_reference_t<decltype(view)>::size);
       },
       p);
   return p;

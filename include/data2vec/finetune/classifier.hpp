@@ -50,21 +50,7 @@ struct Classifier {
   using FcNorm = LayerNorm<D, true>;
 
   template <class T>
-  struct Modality {
-    typename Enc::template FrontEnd<T> front;
-    static constexpr void visit(auto&& f, auto&... p) { f(M::name, p.front...); }
-  };
-  template <class T>
-  struct EncoderParameters {
-    Modality<T> modality_encoders;
-    typename Enc::template Shared<T> blocks;
-    typename Enc::template FinalNorm<T> norm;
-    static constexpr void visit(auto&& f, auto&... p) {
-      f("modality_encoders", p.modality_encoders...);
-      f("blocks", p.blocks...);
-      f("norm", p.norm...);
-    }
-  };
+  using EncoderParameters = typename Model::template EncoderParameters<Enc, T>;
   template <class T, int B>
   using Samples = View<const SampleOf<M, T>, B, M::sample_size>;
 
@@ -129,9 +115,9 @@ struct Classifier {
     int valid[B];
     for (int b = 0; b < B; ++b) valid[b] = lengths ? Enc::valid_tokens(lengths[b]) : T_;
     Enc::Rows::index_all(index, padded ? valid : nullptr);
-    Enc::tokens(d, p.model.modality_encoders.front.local_encoder, samples, w.local, w.local_tape, lengths);
+    Enc::tokens(d, p.model.front().local_encoder, samples, w.local, w.local_tape, lengths);
     drop_tokens<M, B>(pass, w.local);
-    const auto out = Enc::forward(pass, pass, p.model.modality_encoders.front, p.model.blocks, p.model.norm,
+    const auto out = Enc::forward(pass, pass, p.model.front(), p.model.blocks, p.model.norm,
                                   View<const T, B, T_, D>(w.local), index, w.encoder, [](auto&&...) {});
     each_row<B>(valid, [&](int row, int rows, int tokens) {
       device::pool<H.prediction_mode, D>(d, rows, tokens, first_token, out.encoder[row].data, w.pooled[row].data);
@@ -170,12 +156,12 @@ struct Classifier {
       device::pool_backward<H.prediction_mode, D>(d, rows, tokens, first_token, w.dpooled[row].data, encoded[row].data,
                                                   w.dencoded[row].data);
     });
-    const auto& front = gradient.model.modality_encoders.front;
-    Enc::backward(pass, p.model.modality_encoders.front, p.model.blocks, p.model.norm, index, w.dencoded, w.dlocal,
+    const auto front = gradient.model.front();
+    Enc::backward(pass, p.model.front(), p.model.blocks, p.model.norm, index, w.dencoded, w.dlocal,
                   front, gradient.model.blocks, gradient.model.norm, w.encoder);
     drop_tokens<M, B>(pass, w.dlocal);
     const View<const T, B, T_, D> dlocal = w.dlocal;
-    const auto& local = p.model.modality_encoders.front.local_encoder;
+    const auto local = p.model.front().local_encoder;
     if constexpr (detail::reads_lengths<typename Enc::Local>)
       Enc::Local::backward(d, local, samples, dlocal, front.local_encoder, w.local_tape, lengths);
     else Enc::Local::backward(d, local, samples, dlocal, front.local_encoder, w.local_tape);

@@ -6,24 +6,49 @@
 #include <data2vec/device/attention.hpp>
 #include <data2vec/layers/dropout.hpp>
 #include <data2vec/layers/linear.hpp>
+#include <data2vec/model/config.hpp>
 
 namespace data2vec::inline v0 {
 
 /// `attention_dropout` and `encoder_dropout` say which dropouts exist; their rates come with the pass.
-template <int dim, int heads, bool attention_dropout = false, bool encoder_dropout = false>
+template <int dim, int heads, bool attention_dropout = false, bool encoder_dropout = false,
+          BlockNames names = BlockNames::vit>
 struct SelfAttention {
   static_assert(check::HeadsDivideEmbedDim<heads, dim>, "data2vec: Config::num_heads must divide Config::embed_dim");
   static constexpr int head_dim = dim / heads;
   using Qkv = Linear<dim, 3 * dim>;
   using Projection = Linear<dim, dim>;
 
+  /// Queries, keys and values under a name each. In memory they lie as in one layer.
+  template <class T>
+  struct SeparateQkv {
+    View<T, dim, dim> query, key, value;
+    View<T, dim> query_bias, key_bias, value_bias;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f(Field{"q_proj.weight", Qkv::weight_init}, p.query...);
+      f(Field{"k_proj.weight", Qkv::weight_init, true, 0}, p.key...);
+      f(Field{"v_proj.weight", Qkv::weight_init, true, 0}, p.value...);
+      f(Field{"q_proj.bias", Qkv::bias_init}, p.query_bias...);
+      f(Field{"k_proj.bias", Qkv::bias_init, true, 0}, p.key_bias...);
+      f(Field{"v_proj.bias", Qkv::bias_init, true, 0}, p.value_bias...);
+    }
+    typename Qkv::template Parameters<T> fused() const { return {{query.data}, {query_bias.data}}; }
+  };
+  template <class T>
+  struct FusedQkv {
+    typename Qkv::template Parameters<T> layer;
+    static constexpr void visit(auto&& f, auto&... p) { f("qkv", p.layer...); }
+    typename Qkv::template Parameters<T> fused() const { return layer; }
+  };
+  static constexpr bool separate = names == BlockNames::fairseq;
+
   template <class T>
   struct Parameters {
-    typename Qkv::template Parameters<T> qkv;
+    std::conditional_t<separate, SeparateQkv<T>, FusedQkv<T>> qkv;
     typename Projection::template Parameters<T> proj;
     static constexpr void visit(auto&& f, auto&... p) {
-      f("qkv", p.qkv...);
-      f("proj", p.proj...);
+      f("", p.qkv...);
+      f(separate ? "out_proj" : "proj", p.proj...);
     }
   };
 
@@ -57,7 +82,7 @@ struct SelfAttention {
     auto& d = pass.device;
     constexpr bool drops = P::training && attention_dropout;
     if constexpr (drops) extras.dropout = probability_draws(pass, layer);
-    Qkv::forward(d, p.qkv, N * S, x.data, tape.qkv.data);                                     // (N, S, 3, H, Dh)
+    Qkv::forward(d, p.qkv.fused(), N * S, x.data, tape.qkv.data);                             // (N, S, 3, H, Dh)
     device::attention<heads, head_dim, drops>(d, N, S, tape.qkv.data, extras, tape.probabilities.data,
                                               tape.mixed.data);                               // (N, S, H, Dh)
     Projection::forward(d, p.proj, N * S, tape.mixed.data, y.data);                           // (N, S, D)
@@ -86,7 +111,7 @@ struct SelfAttention {
     Projection::backward(d, p.proj, N * S, tape.mixed.data, dy.data, dmixed.data, gradient.proj);
     device::attention_backward<heads, head_dim, drops>(d, N, S, dmixed.data, tape.qkv.data, tape.probabilities.data,
                                                        extras, dqkv.data, dbias);
-    Qkv::template backward<G>(d, p.qkv, N * S, x.data, dqkv.data, dx.data, gradient.qkv);
+    Qkv::template backward<G>(d, p.qkv.fused(), N * S, x.data, dqkv.data, dx.data, gradient.qkv.fused());
   }
 };
 

@@ -24,6 +24,7 @@ struct BlockConfig {
   // Which dropouts exist:
   bool attention_dropout = false, encoder_dropout = false, activation_dropout = false, post_mlp_drop = false;
   bool drop_path = false;
+  BlockNames names = BlockNames::vit;
 };
 
 /// Dead between calls; one serves all blocks of these widths, whatever their dropouts. After a block's `forward`,
@@ -48,7 +49,7 @@ struct Block {
   static constexpr int dim = C.dim;
   static constexpr double norm_eps = C.norm_eps;  // a name of its own: clang misreads C's doubles at run time
   static constexpr bool post_norm = C.order == NormOrder::post;
-  using Attention = SelfAttention<dim, C.num_heads, C.attention_dropout, C.encoder_dropout>;
+  using Attention = SelfAttention<dim, C.num_heads, C.attention_dropout, C.encoder_dropout, C.names>;
   using Mlp = FeedForward<dim, C.mlp_dim, C.activation_dropout>;
   using Norm = LayerNorm<dim, C.norm_affine>;
 
@@ -59,10 +60,11 @@ struct Block {
     typename Norm::template Parameters<T> norm2;
     typename Mlp::template Parameters<T> mlp;
     static constexpr void visit(auto&& f, auto&... p) {
-      f("norm1", p.norm1...);
-      f("attn", p.attn...);
-      f("norm2", p.norm2...);
-      f("mlp", p.mlp...);
+      constexpr bool fairseq = C.names == BlockNames::fairseq;
+      f(fairseq ? "self_attn_layer_norm" : "norm1", p.norm1...);
+      f(fairseq ? "self_attn" : "attn", p.attn...);
+      f(fairseq ? "final_layer_norm" : "norm2", p.norm2...);
+      f(fairseq ? "" : "mlp", p.mlp...);
     }
   };
 

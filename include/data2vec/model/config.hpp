@@ -13,6 +13,12 @@
 
 namespace data2vec::inline v0 {
 
+/// The names of a block's parameters, and with them the layout of queries, keys and values.
+enum class BlockNames {
+  vit,      ///< attn.{qkv, proj}, norm1, norm2, mlp.{fc1, fc2}
+  fairseq,  ///< self_attn.{q_proj, k_proj, v_proj, out_proj}, self_attn_layer_norm, fc1, fc2, final_layer_norm
+};
+
 /// The encoder, the targets and the losses: what all modalities of a model share.
 struct Config {
   // Encoder: `depth` shared transformer blocks.
@@ -24,6 +30,7 @@ struct Config {
   bool norm_affine = true;                  ///< scale and shift in those norms
   bool layer_norm_first = false;            ///< pre-norm blocks as the reference runs them (no residual around the MLP)
   bool pre_norm_mlp_residual = false;       ///< with layer_norm_first: the corrected pre-norm block, MLP with residual
+  BlockNames block_names = BlockNames::vit;
 
   // Dropout. A rate of zero here leaves no code behind; others are defaults of `DropoutRates`.
   double encoder_dropout = 0;               ///< after the attention's output projection

@@ -20,7 +20,7 @@ constexpr BlockConfig block_config(const Config& c, bool drop_path) {
   return {.dim = c.embed_dim, .num_heads = c.num_heads, .mlp_dim = c.mlp_dim(), .norm_eps = c.norm_eps,
           .norm_affine = c.norm_affine, .order = norm_order(c), .attention_dropout = c.attention_dropout > 0,
           .encoder_dropout = c.encoder_dropout > 0, .activation_dropout = c.activation_dropout > 0,
-          .post_mlp_drop = c.post_mlp_drop > 0, .drop_path = drop_path};
+          .post_mlp_drop = c.post_mlp_drop > 0, .drop_path = drop_path, .names = c.block_names};
 }
 
 namespace detail {

@@ -43,6 +43,7 @@ constexpr void for_each_field(const Config& c, F&& f) {
   f("norm_affine", c.norm_affine);
   f("layer_norm_first", c.layer_norm_first);
   f("pre_norm_mlp_residual", c.pre_norm_mlp_residual);
+  if (c.block_names != BlockNames::vit) f("block_names", static_cast<int>(c.block_names));
   f("encoder_dropout", c.encoder_dropout);
   f("post_mlp_drop", c.post_mlp_drop);
   f("attention_dropout", c.attention_dropout);

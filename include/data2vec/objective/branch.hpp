@@ -7,8 +7,8 @@
 #include <data2vec/device/reduce.hpp>
 #include <data2vec/model/encoder.hpp>
 #include <data2vec/objective/decode_step.hpp>
-#include <data2vec/objective/loss_sums.hpp>
 #include <data2vec/objective/mask_indices.hpp>
+#include <data2vec/objective/step_options.hpp>
 #include <data2vec/objective/targets.hpp>
 
 namespace data2vec::inline v0 {
@@ -45,6 +45,12 @@ struct BranchStep {
   static constexpr bool has_cls = C.cls_loss > 0, has_recon = C.recon_loss > 0;
   static constexpr bool teacher_has_local = !C.ema_encoder_only && M::config.ema_local_encoder;
   static constexpr int moment_rows = has_shared ? 6 : 4;  ///< rows of D sums that a step adds to
+  static constexpr int moment_width = D;
+  /// The CLS term is not divided by the hidden positions: these must be known before, not after the micro-batches.
+  static constexpr bool accumulates = !(exact && has_cls);
+  static constexpr int positions_per_sample = masks * R;  ///< hidden positions of a full sample
+  static constexpr bool positions_vary = exact;
+  static int positions_of(int length) { return masks * Masking::masked_of(Enc::valid_tokens(length)); }
   // Names of their own: where padding precedes a double in C, clang misreads it at run time (not in constants).
   static constexpr double loss_beta = C.loss_beta;
   static constexpr double loss_scale = C.loss_scale > 0 ? C.loss_scale : 1 / init::square_root(D);
@@ -138,6 +144,15 @@ struct BranchStep {
 
   template <int B, int G = masks>
   using Indices = MaskIndices<Enc, Masking, Dec::sees_all, B, G>;
+  using Sums = LossSums;
+
+  /// Rates, weights and noise as the configurations have them.
+  static BranchOptions options() {
+    BranchOptions o{encoder_rates<C, M>(), {C.d2v_loss, C.cls_loss, C.recon_loss}, M::config.mask_noise_std};
+    o.rates.decoder_input_dropout = Dec::config.input_dropout;
+    if constexpr (has_shared) o.rates.shared_decoder_input_dropout = SharedDec::config.input_dropout;
+    return o;
+  }
 
   static constexpr int teacher_layer_offset = 2048;  // keeps the draws of a training-mode front end apart
 
@@ -165,10 +180,9 @@ struct BranchStep {
   template <class Dev, class T, int B, int G>
   static LossSums step_by_masks(const Pass<Dev, true>& pass, const Weights<const T>& student,
                                 const Weights<const T>& teacher, const Weights<T>& gradient,
-                                Samples<T, B> samples,
-                                Samples<T, B> teacher_samples, double noise_deviation,
-                                const LossWeights& weights, double sample_size, const Workspace<T, B, G>& w,
-                                const Indices<B, G>& index, double* moments, const int* sample_lengths = nullptr) {
+                                Samples<T, B> samples, Samples<T, B> teacher_samples, const BranchOptions& options,
+                                double sample_size, const Workspace<T, B, G>& w, const Indices<B, G>& index,
+                                double* moments, const int* sample_lengths = nullptr) {
     static_assert(masks % G == 0);
     index.set_lengths(sample_lengths);
     teach(pass, student, teacher, samples, teacher_samples, w, index, NoObserver{});
@@ -178,8 +192,8 @@ struct BranchStep {
     for (int first = 0; first < masks; first += G) {
       group.draws.first_mask = first;
       index.draw(group.draws);
-      sums += learn(group, student, gradient, samples, static_cast<const T*>(nullptr), noise_deviation, weights,
-                    sample_size, w, index, first > 0, moments, NoObserver{});
+      sums += learn(group, student, gradient, samples, static_cast<const T*>(nullptr), options.mask_noise_std,
+                    options.loss, sample_size, w, index, first > 0, moments, NoObserver{});
     }
     learn_local(pass, student, gradient, samples, w, lengths(index));
     return sums;

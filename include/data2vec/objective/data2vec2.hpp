@@ -38,6 +38,7 @@ template <Config C, class... Br>
 struct Data2Vec2Model {
   static constexpr Config config = C;
   static constexpr int branches = sizeof...(Br);
+  static constexpr bool has_teacher = true;
   // Brings a decoder's own conditions to the door.
   static_assert(((sizeof(typename BranchStep<C, Br>::Network) > 0) && ...));
   template <int i>
@@ -73,6 +74,24 @@ struct Data2Vec2Model {
       f("norm", p.norm...);
       f("recon_proj", p.recon_proj...);
       f("shared_decoder", p.shared_decoder...);
+    }
+  };
+
+  /// The encoder of the first branch alone, for fine-tuning and files; `Enc` is its type, maybe with other dropouts.
+  template <class Enc, class T>
+  struct EncoderParameters {
+    struct Modality {
+      typename Enc::template FrontEnd<T> front;
+      static constexpr void visit(auto&& f, auto&... p) { f(First::M::name, p.front...); }
+    };
+    Modality modality_encoders;
+    typename Enc::template Shared<T> blocks;
+    typename Enc::template FinalNorm<T> norm;
+    const typename Enc::template FrontEnd<T>& front() const { return modality_encoders.front; }
+    static constexpr void visit(auto&& f, auto&... p) {
+      f("modality_encoders", p.modality_encoders...);
+      f("blocks", p.blocks...);
+      f("norm", p.norm...);
     }
   };
 

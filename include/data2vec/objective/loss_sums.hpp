@@ -29,6 +29,15 @@ struct LossSums {
   }
   /// The summed loss as the reference logs it: the CLS term carries the factor sample_size.
   double total() const { return regression + shared + cls * sample_size + recon; }
+
+  /// Writes the terms into a report (training/step_report.hpp).
+  void report(auto& to) const {
+    to.loss = total() / sample_size;
+    to.regression = regression / sample_size;
+    to.cls = cls;
+    to.recon = recon / sample_size;
+    to.shared = shared / sample_size;
+  }
 };
 
 }  // namespace data2vec::inline v0

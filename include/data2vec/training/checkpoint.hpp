@@ -48,11 +48,23 @@ inline void list_differences(const Json& expected, const Json& found, const std:
 
 }  // namespace detail
 
-/// What makes a model the one that it is, as JSON. Specialise it for what has checkpoints and is no model of the
-/// library's, as finetune/checkpoint.hpp does for classifiers.
+/// What makes a model the one that it is, as JSON: what its `describe(f)` calls f(name, configuration) with, or, of a
+/// model without that, encoder, modalities, masks and decoders. Specialise it for what has checkpoints and is no model
+/// of the library's, as finetune/checkpoint.hpp does for classifiers.
 template <class Model>
 struct Description {
   static Json json() {
+    if constexpr (requires { Model::system; }) {
+      Json json = {{"system", Model::system}};
+      Model::describe([&](const char* name, const auto& config) { json[name] = detail::fields_of(config); });
+      return json;
+    } else {
+      return of_branches();
+    }
+  }
+
+ private:
+  static Json of_branches() {
     Json json = of<0>();
     json["model"] = detail::fields_of(Model::config);
     using SharedDec = typename Model::First::SharedDec;
@@ -212,8 +224,9 @@ Buffer<float> checkpoint_encoder(const SafetensorsFile& file, bool teacher = fal
   using P = typename Model::template Parameters<float>;
   detail::expect_checkpoint<Model>(file);
   Buffer<float> weights(buffer_size<P>), owned(buffer_size<P>);
-  load_weights<P>(file, weights.data(), "student.");
+  load_weights<P>(file, weights.data(), Model::has_teacher ? "student." : "weights.");
   if (!teacher) return weights;
+  if (!Model::has_teacher) throw FileError(file.file(), "expected a checkpoint with a teacher, found one without");
   load_weights<P>(file, owned.data(), "teacher.");
   for (const TensorInfo& info : tensor_table<P>)
     if (Model::in_teacher(info.name.view()))

@@ -42,12 +42,15 @@ enum class LoopEnd { finished, stopped };
 /// A report as a line of the log. What another kind of trainer reports has an overload of its own, found by its
 /// namespace.
 inline Json log_line(const StepReport& r) {
-  return {{"update", r.update},         {"loss", r.loss},
-          {"regression", r.regression}, {"cls", r.cls},
-          {"recon", r.recon},           {"sample_size", r.sample_size},
-          {"target_var", r.target_var}, {"pred_var", r.pred_var},
-          {"gradient_norm", r.gradient_norm}, {"learning_rate", r.learning_rate},
-          {"ema_decay", r.ema_decay},   {"skipped", r.skipped}};
+  Json line = {{"update", r.update},         {"loss", r.loss},
+               {"regression", r.regression}, {"cls", r.cls},
+               {"recon", r.recon},           {"sample_size", r.sample_size},
+               {"target_var", r.target_var}, {"pred_var", r.pred_var},
+               {"gradient_norm", r.gradient_norm}, {"learning_rate", r.learning_rate},
+               {"ema_decay", r.ema_decay},   {"skipped", r.skipped}};
+  for (const ReportTerm& term : r.terms)
+    if (term.name) line[term.name] = term.value;
+  return line;
 }
 
 namespace detail {

@@ -27,6 +27,7 @@ struct OptimizerConfig {
   double weight_decay = 0.05;
   double clip_norm = 4;  ///< largest global gradient norm; 0: no clipping
   DecayScope decay_scope = DecayScope::matrices;
+  bool corrected_eps = false;  ///< adam_eps stands beside the corrected root (PyTorch), not the running one (fairseq)
 };
 
 /// Factor on the gradient so that its norm is at most `clip_norm`: min(1, clip_norm / (norm + 1e-6)).
@@ -42,7 +43,7 @@ inline AdamStep adam_step(const OptimizerConfig& config, double lr, std::int64_t
   return {.gradient_scale = gradient_scale,
           .beta1 = beta1,
           .beta2 = beta2,
-          .eps = config.adam_eps,
+          .eps = config.adam_eps * (config.corrected_eps ? std::sqrt(1 - std::pow(beta2, t)) : 1.0),
           .step = lr * std::sqrt(1 - std::pow(beta2, t)) / (1 - std::pow(beta1, t)),
           .decay = decays ? lr * config.weight_decay : 0.0};
 }

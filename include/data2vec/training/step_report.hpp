@@ -2,6 +2,7 @@
 // What a training step takes and tells, on every device: the batch, the report, and the trainer that devices specialise.
 #pragma once
 
+#include <array>
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
@@ -21,6 +22,12 @@ struct Batch {
                                        ///< them, of texts what stands in front of their padding tokens
 };
 
+/// A number of a step that only some objectives have.
+struct ReportTerm {
+  const char* name = nullptr;
+  double value = 0;
+};
+
 /// What a step did. With accumulation, losses and deviations are those of the update's micro-batches so far.
 struct StepReport {
   std::int64_t update = 0;   ///< updates before this one
@@ -37,6 +44,15 @@ struct StepReport {
   double ema_decay = 0;      ///< used for the teacher after this update
   bool skipped = false;      ///< the gradient was not finite: no parameter was changed
   bool updated = false;      ///< the weights changed; neither this nor `skipped`: more micro-batches are to come
+  std::array<ReportTerm, 8> terms{};  ///< further numbers of the objective, up to the first without a name
+
+  void add_term(const char* name, double value) {
+    for (ReportTerm& term : terms)
+      if (!term.name) {
+        term = {name, value};
+        return;
+      }
+  }
 };
 
 /// Mean over channels of sqrt(unbiased variance + 1e-6), from sums and sums of squares of `rows` rows.

@@ -13,6 +13,8 @@
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
+#include <data2vec/modality/modality.hpp>
+#include <data2vec/objective/objective.hpp>
 #include <data2vec/training/options.hpp>
 #include <data2vec/training/step_report.hpp>
 #include <data2vec/training/updater.hpp>
@@ -39,6 +41,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   using BranchAt = typename Model::template BranchAt<i>;
   template <int i>
   using BatchOf = Batch<SampleOf<typename BranchAt<i>::M, T>>;
+  static_assert(Objective<Model>, "data2vec: not an Objective (objective/objective.hpp lists its members)");
   static constexpr int branches = Model::branches;
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int sample_size = Branch::M::sample_size;
@@ -57,7 +60,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
 
   /// Bytes of weights, gradient, both moments and teacher; and of what each worker adds (`workers` of them for so many
   /// threads): indices, values of a chunk and, where units are shared, a gradient of its own. No batch changes them.
-  static constexpr std::size_t state_bytes = 5 * size * sizeof(T);
+  static constexpr std::size_t state_bytes = (Model::has_teacher ? 5 : 4) * size * sizeof(T);
   template <int i>
   using WorkspaceOf = typename BranchAt<i>::template Workspace<T, chunk_of<i>, masks_at_a_time<BranchAt<i>, chunk_of<i>>>;
   template <int i>
@@ -67,7 +70,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   };
   static constexpr WorkerSizes worker_sizes = []<int... i>(std::integer_sequence<int, i...>) {
     return WorkerSizes{std::max({buffer_size<WorkspaceOf<i>>...}), std::max({buffer_size<IndicesOf<i>>...}),
-                       std::max({static_cast<std::size_t>(BranchAt<i>::moment_rows * BranchAt<i>::D)...})};
+                       std::max({static_cast<std::size_t>(BranchAt<i>::moment_rows * BranchAt<i>::moment_width)...})};
   }(std::make_integer_sequence<int, branches>{});
   static constexpr std::size_t worker_bytes =
       sizeof(T) * (worker_sizes.workspace + (sharing == Sharing::units ? size : 0)) + sizeof(int) * worker_sizes.indices;
@@ -79,7 +82,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
                         std::to_string(options.accumulation));
     workers_.reserve(static_cast<std::size_t>(updater_.workers()));
     for (int i = 0; i < updater_.workers(); ++i) workers_.emplace_back();
-    if (options.accumulation > 1 && has_exact_cls)
+    if (options.accumulation > 1 && !accumulates)
       throw OptionError("accumulation: expected 1 for a model with a CLS loss and the exact rule of padding, found " +
                         std::to_string(options.accumulation));
     for (const TensorInfo& info : tensor_table<Parameters>) {
@@ -97,7 +100,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   void restart() {
     const auto weights = updater_.weights();
     Model::initialise(weights.data(), options_.seed);
-    std::copy(weights.begin(), weights.end(), teacher_.begin());
+    if constexpr (Model::has_teacher) std::copy(weights.begin(), weights.end(), teacher_.begin());
     updater_.restart();
     updates_ = 0;
     branch_updates_.fill(0);
@@ -134,8 +137,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     pending_ = (pending_ + 1) % options_.accumulation;
     StepReport report = summarise<i>();
     if (pending_ > 0) return report;
-    // With several micro-batches the number of hidden positions of shorter samples is known only now.
-    const double correction = BranchAt<i>::exact && options_.accumulation > 1 ? divisor / sums_.sample_size : 1;
+    // Where samples differ, the number of hidden positions may be known only now.
+    const double correction =
+        BranchAt<i>::positions_vary && !known_before<i>() ? divisor / std::max(sums_.sample_size, 1.0) : 1;
     report.gradient_norm = updater_.gradient_norm() * correction;
     report.updated = is_finite(report.gradient_norm);
     report.skipped = !report.updated;
@@ -168,7 +172,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   const TrainerOptions& options() const { return options_; }
   std::span<T> weights() { return updater_.weights(); }
   std::span<const T> weights() const { return updater_.weights(); }
-  std::span<const T> teacher() const { return {teacher_.data(), size}; }
+  std::span<const T> teacher() const requires Model::has_teacher { return {teacher_.data(), size}; }
   std::span<const T> gradient() const { return updater_.gradient(); }
 
   /// Everything that a checkpoint keeps; whoever writes to it takes the training elsewhere. Throws OptionError between
@@ -177,22 +181,23 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     if (pending_ != 0)
       throw OptionError("accumulation: expected all " + std::to_string(options_.accumulation) +
                         " micro-batches of an update, found " + std::to_string(pending_) + " that were never applied");
-    TrainingState state{updater_.weights().data(), teacher_.data(), updater_.m().data(), updater_.v().data(), &updates_};
+    TrainingState state{updater_.weights().data(), Model::has_teacher ? teacher_.data() : nullptr, updater_.m().data(),
+                        updater_.v().data(), &updates_};
     if constexpr (branches > 1) state.branch_updates = branch_updates_;
     return state;
   }
 
  private:
-  static constexpr int D = Branch::D;
-  static constexpr bool has_exact_cls = []<int... i>(std::integer_sequence<int, i...>) {
-    return ((BranchAt<i>::exact && BranchAt<i>::has_cls) || ...);
+  static constexpr bool accumulates = []<int... i>(std::integer_sequence<int, i...>) {
+    return (BranchAt<i>::accumulates && ...);
   }(std::make_integer_sequence<int, branches>{});
+  using Sums = typename Branch::Sums;
 
   struct Worker {
     Buffer<T> workspace{worker_sizes.workspace};
     Buffer<int> indices{worker_sizes.indices};
     Buffer<double> moments{worker_sizes.moments};
-    LossSums sums;
+    Sums sums;
   };
 
   template <int i>
@@ -245,15 +250,20 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   template <int i>
   double divisor_of(const BatchOf<i>& batch, int samples) const {
     using B = BranchAt<i>;
-    if constexpr (B::exact) {
-      if (options_.accumulation == 1) {
+    if constexpr (B::positions_vary && requires { B::positions_of(1); }) {
+      if (known_before<i>()) {
         std::int64_t hidden = 0;
-        for (std::size_t at = 0; at < batch.ids.size(); ++at)
-          hidden += B::masks * B::Masking::masked_of(B::Enc::valid_tokens(length<i>(batch, at)));
+        for (std::size_t at = 0; at < batch.ids.size(); ++at) hidden += B::positions_of(length<i>(batch, at));
         return static_cast<double>(std::max<std::int64_t>(hidden, 1));
       }
     }
-    return static_cast<double>(samples) * options_.accumulation * B::masks * B::R;
+    return static_cast<double>(samples) * options_.accumulation * B::positions_per_sample;
+  }
+
+  /// Whether the lengths of a batch tell how many positions an update hides.
+  template <int i>
+  bool known_before() const {
+    return requires { BranchAt<i>::positions_of(1); } && options_.accumulation == 1;
   }
 
   template <int i>
@@ -272,7 +282,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   }
 
   template <int i>
-  LossSums run_chunk(Worker& worker, BasicCpu<Isa>& device, T* gradient, const BatchOf<i>& batch, int first,
+  Sums run_chunk(Worker& worker, BasicCpu<Isa>& device, T* gradient, const BatchOf<i>& batch, int first,
                      double divisor) {
     using B = BranchAt<i>;
     const BranchOptions& options = branch_options_[i];
@@ -288,8 +298,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     if constexpr (B::padded)
       for (int b = 0; b < chunk_of<i>; ++b) lengths[b] = length<i>(batch, static_cast<std::size_t>(first + b));
     return B::step_by_masks(pass, read<i>(weights().data()), read<i>(teacher_.data()),
-                            Model::template weights<i>(bind<Parameters>(gradient)), input, target,
-                            options.mask_noise_std, options.loss, divisor,
+                            Model::template weights<i>(bind<Parameters>(gradient)), input, target, options, divisor,
                             bind<WorkspaceOf<i>>(worker.workspace.data()), bind<IndicesOf<i>>(worker.indices.data()),
                             worker.moments.data(), B::padded ? lengths : nullptr);
   }
@@ -301,21 +310,20 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
 
   template <int i>
   StepReport summarise() {
+    using B = BranchAt<i>;
+    constexpr int W = B::moment_width;
     const double n = sums_.sample_size;
-    StepReport report{.update = updates_,
-                      .loss = sums_.total() / n,
-                      .regression = sums_.regression / n,
-                      .cls = sums_.cls,
-                      .recon = sums_.recon / n,
-                      .shared = sums_.shared / n,
-                      .sample_size = n};
+    StepReport report{.update = updates_, .sample_size = n};
+    sums_.report(report);
     report.branch = i;
-    report.pred_var = mean_deviation(&moments_[0], &moments_[D], D, n);
-    report.target_var = mean_deviation(&moments_[2 * D], &moments_[3 * D], D, n);
-    if constexpr (BranchAt<i>::has_shared)
-      report.shared_pred_var = mean_deviation(&moments_[4 * D], &moments_[5 * D], D, n);
+    if constexpr (B::moment_rows >= 4) {
+      report.pred_var = mean_deviation(&moments_[0], &moments_[W], W, n);
+      report.target_var = mean_deviation(&moments_[2 * W], &moments_[3 * W], W, n);
+    }
+    if constexpr (B::moment_rows >= 6)
+      report.shared_pred_var = mean_deviation(&moments_[4 * W], &moments_[5 * W], W, n);
     report.learning_rate = learning_rate(options_.schedule, updates_);
-    report.ema_decay = ema_decay(options_.ema, updates_ + 1);
+    if constexpr (Model::has_teacher) report.ema_decay = ema_decay(options_.ema, updates_ + 1);
     return report;
   }
 
@@ -333,9 +341,10 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
           return stays ? TensorUpdate{.count = 0} : owner_[row] < 0 ? update : own;
         },
         [&](BasicCpu<Isa>& device, std::size_t row, std::size_t first, std::size_t count) {
-          if (in_teacher_[row])
-            follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first,
-                          count);
+          if constexpr (Model::has_teacher)
+            if (in_teacher_[row])
+              follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first,
+                            count);
         });
     ++updates_;
   }
@@ -346,9 +355,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   std::vector<bool> in_teacher_, receives_gradient_;  // by row of the table
   std::vector<int> owner_;                            // likewise: its branch, -1: all
   std::vector<BranchOptions> branch_options_;
-  Buffer<T> teacher_{size};
+  Buffer<T> teacher_{Model::has_teacher ? size : 0};
   Buffer<double> moments_{worker_sizes.moments};
-  LossSums sums_;
+  Sums sums_;
   std::int64_t updates_ = 0;
   std::array<std::int64_t, branches> branch_updates_{};
   int pending_ = 0, micro_batch_ = 0, branch_ = 0;  // micro-batches so far, their size and branch

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// What may differ from run to run in a step of a branch: dropout rates, loss weights, noise.
+#pragma once
+
+#include <data2vec/layers/dropout.hpp>
+#include <data2vec/model/config.hpp>
+#include <data2vec/objective/loss_sums.hpp>
+
+namespace data2vec::inline v0 {
+
+/// What may differ from branch to branch of a model.
+struct BranchOptions {
+  DropoutRates rates = {};
+  LossWeights loss = {};
+  double mask_noise_std = 0.01;
+};
+
+/// The rates that an encoder's configuration and its modality's give.
+template <Config c, class M>
+DropoutRates encoder_rates() {
+  constexpr ModalityConfig m = M::config;
+  DropoutRates rates{.encoder_dropout = c.encoder_dropout,
+                     .post_mlp_drop = c.post_mlp_drop,
+                     .attention_dropout = c.attention_dropout,
+                     .activation_dropout = c.activation_dropout,
+                     .dropout_input = c.dropout_input,
+                     .layerdrop = c.layerdrop,
+                     .start_drop_path_rate = c.start_drop_path_rate,
+                     .end_drop_path_rate = c.end_drop_path_rate,
+                     .prenet_dropout = m.prenet_dropout,
+                     .prenet_layerdrop = m.prenet_layerdrop,
+                     .prenet_start_drop_path_rate = m.start_drop_path_rate,
+                     .prenet_end_drop_path_rate = m.end_drop_path_rate};
+  if constexpr (requires { M::embedding_dropout; }) rates.embedding_dropout = M::embedding_dropout;
+  return rates;
+}
+
+}  // namespace data2vec::inline v0
