@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Encoders out of the files of a pre-trained model, of an encoder alone and of a classifier.
+// Encoders out of the files of a pre-trained model, of an encoder alone, of a classifier and of a recogniser.
 #include <doctest/doctest.h>
 
 #include <algorithm>
@@ -36,20 +36,23 @@ std::string error_of(const std::vector<Tensor>& tensors) {
 
 }  // namespace
 
-TEST_CASE("encoder files: a whole model, an encoder alone, a classifier") {
+TEST_CASE("encoder files: a whole model, an encoder alone, a classifier, a recogniser") {
   Buffer<float> weights(buffer_size<Parameters>);
   Model::initialise(weights.data(), 3);
   const std::vector<Tensor> whole = named_tensors<Parameters>(weights.data());
-  std::vector<Tensor> encoder, classifier;
+  std::vector<Tensor> encoder, classifier, recogniser;
   for (const Tensor& tensor : whole) {
     if (Model::in_decoder(tensor.name)) continue;
     encoder.push_back(tensor);
     classifier.push_back(tensor);
     classifier.back().name = "model." + tensor.name;
+    recogniser.push_back(tensor);
+    recogniser.back().name = "w2v_model." + tensor.name;
   }
   REQUIRE(encoder.size() < whole.size());
   classifier.push_back({"head.bias", Dtype::f32, {2}, std::as_bytes(std::span(weights.data(), 2))});
-  for (const auto& tensors : {whole, encoder, classifier}) {
+  recogniser.push_back({"proj.bias", Dtype::f32, {2}, std::as_bytes(std::span(weights.data(), 2))});
+  for (const auto& tensors : {whole, encoder, classifier, recogniser}) {
     const Buffer<float> read = read_encoder<Model>(file_of(tensors));
     for (const TensorInfo& info : tensor_table<Parameters>)
       for (std::size_t i = info.offset; i < info.offset + info.size; ++i)

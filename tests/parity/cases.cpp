@@ -18,6 +18,9 @@ namespace {
 namespace fs = std::filesystem;
 using Json = nlohmann::json;
 
+constexpr const char* speech_kind = "speech CTC fine-tuning";
+constexpr const char* ctc_kind = "CTC loss on its own";
+
 bool every_value(const Json& json, const char* key) {
   return !json.empty() && std::all_of(json.begin(), json.end(),
                                       [key](const Json& value) { return value.is_object() && value.contains(key); });
@@ -69,8 +72,12 @@ bool has_twin(const std::string& path) {
 
 void generate(FoundCase& c, const Json& json, const std::string& sources) {
   const bool pretrain = c.kind == CaseKind::pretrain;
-  const bool sentences = !pretrain && json["kind"].get<std::string>().starts_with("text");
-  const fs::path header = fs::path(sources) / (pretrain ? "pretrain.hpp" : sentences ? "sentences.hpp" : "finetune.hpp");
+  const std::string kind = pretrain ? "" : json["kind"].get<std::string>();
+  const bool sentences = kind.starts_with("text"), letters = kind == speech_kind, ctc = kind == ctc_kind;
+  const fs::path header = fs::path(sources) / (pretrain         ? "pretrain.hpp"
+                                               : sentences      ? "sentences.hpp"
+                                               : letters || ctc ? "recogniser.hpp"
+                                                                : "finetune.hpp");
   if (!fs::exists(header)) {
     c.kind = CaseKind::skipped;
     c.text = std::string(pretrain ? "pre-training" : "fine-tuning") + " is not built yet";
@@ -84,9 +91,17 @@ void generate(FoundCase& c, const Json& json, const std::string& sources) {
     c.source = multimodal_source(json, shapes);
     return;
   }
+  if (ctc) {
+    const Tensor& logits = tensors.at("in.logits");
+    if (logits.shape.size() != 3) throw UnsupportedOption("in.logits: expected rank 3");
+    const auto extent = [&](std::size_t axis) { return static_cast<int>(logits.shape[axis]); };
+    c.source = ctc_source(json, {.batch = extent(1), .height = extent(0), .width = extent(2)});
+    return;
+  }
   const CaseShapes shapes = shapes_of(tensors, pretrain);
   c.source = pretrain    ? pretrain_source(json, shapes)
              : sentences ? sentences_source(json, shapes)
+             : letters   ? recogniser_source(json, shapes)
                          : finetune_source(json, shapes);
 }
 
@@ -111,7 +126,8 @@ void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
       c.source = system->source(json, SafetensorsFile::open(fs::path(c.path).replace_extension(".safetensors").string()));
       return;
     }
-    if (kind != "image classification fine-tuning" && !(sentences && !json.contains("system"))) {
+    const bool speech = kind == speech_kind || kind == ctc_kind;
+    if (kind != "image classification fine-tuning" && !((sentences || speech) && !json.contains("system"))) {
       const Json system = json.value("system", Json());
       return skip(c, system.is_string() ? system.get<std::string>() + " (" + kind + ")" : kind);
     }

@@ -268,9 +268,9 @@ std::string image_text(const Json& image, const std::string& path, const CaseSha
   return "data2vec::Vision<data2vec::VisionConfig{\n    " + initialisers(image, path, vision_fields);
 }
 
-std::string audio_text(const Json& audio, const std::string& path, const CaseShapes& shapes) {
+std::string audio_text(const Json& audio, const std::string& path, const CaseShapes& shapes, bool pretrain) {
   expect_options(audio, path, {"feature_encoder_spec", "extractor_mode"});
-  if (!flag(audio, "encoder_zero_mask"))
+  if (pretrain && !flag(audio, "encoder_zero_mask"))
     unsupported(path + "encoder_zero_mask", "true: noise in the positional convolutions is not supported",
                 audio.value("encoder_zero_mask", Json()));
   return "data2vec::Speech<data2vec::SpeechConfig{\n    .input_size = " + std::to_string(shapes.width) + ", " +
@@ -302,7 +302,11 @@ std::string branch_text(const Json& json, const ModalityOptions& modality, const
   const std::string path = json.contains("modality") ? "modality." : "model.modalities." + key + ".";
   static constexpr Field depends[] = {{"num_alibi_heads", Kind::integer}, {"model_depth", Kind::integer}};
   if (image) expect_known(options, path, {vision_fields, modality_fields, depends});
-  else if (audio) expect_known(options, path, {speech_fields, modality_fields, depends});
+  else if (audio) {
+    Json known = options;
+    if (json.contains("modality")) known.erase("mask_channel_prob");  // fine-tuning hides channels: masks are given
+    expect_known(known, path, {speech_fields, modality_fields, depends});
+  }
   else expect_known(options, path, {text_fields, modality_fields, depends});
   expect_equal(options, path, "num_alibi_heads", model, "num_heads");
   expect_equal(options, path, "model_depth", model, "depth");
@@ -312,7 +316,7 @@ std::string branch_text(const Json& json, const ModalityOptions& modality, const
                                  : "Conv1dDecoder";
   return "using Modality" + number + " = " +
          (image   ? image_text(options, path, shapes)
-          : audio ? audio_text(options, path, shapes)
+          : audio ? audio_text(options, path, shapes, !json.contains("modality"))
                   : text_text(options, path, json, shapes)) +
          ",\n    .modality = {" + initialisers(options, path, modality_fields) +
          (shapes.padded ? ", .padding = data2vec::Padding::reference" : "") + "}}>;\n" +
@@ -361,6 +365,11 @@ void expect_optimizer(const Json& json) {
       {"weight_decay", Kind::number}, {"clip_norm", Kind::number}, {"warmup_updates", Kind::integer},
       {"min_lr", Kind::number}};
   if (json.contains("optimizer")) expect_known(json["optimizer"], "optimizer.", {fields});
+}
+
+void expect_ctc(const Json& json) {
+  if (json.value("blank", Json()) != 0) unsupported("blank", "0", json.value("blank", Json()));
+  if (!flag(json, "zero_infinity")) unsupported("zero_infinity", "true", json.value("zero_infinity", Json()));
 }
 
 }  // namespace
@@ -419,6 +428,22 @@ std::string sentences_source(const Json& json, const CaseShapes& shapes) {
   return program("sentences.hpp", model, masking,
                  "run_sentences<Model, " + std::to_string(classes) + ", " + (regression ? "true" : "false") + ", " +
                      std::to_string(shapes.batch) + ">");
+}
+
+std::string recogniser_source(const Json& json, const CaseShapes& shapes) {
+  const std::string model = model_text(json, shapes);
+  expect_ctc(json);
+  const int symbols = integer_of("num_symbols", json.value("num_symbols", Json()));
+  const std::string masking = "data2vec::parity::GivenMask<Modality::tokens, 1, Modality::tokens - 1>";
+  return program("recogniser.hpp", model, masking,
+                 "run_recogniser<Model, " + std::to_string(symbols) + ", " + std::to_string(shapes.batch) + ">");
+}
+
+std::string ctc_source(const Json& json, const CaseShapes& shapes) {
+  expect_ctc(json);
+  return "#include \"recogniser.hpp\"\n\n" + main_of("run_ctc<" + std::to_string(shapes.width) + ", " +
+                                                      std::to_string(shapes.height) + ", " +
+                                                      std::to_string(shapes.batch) + ">");
 }
 
 }  // namespace data2vec::parity

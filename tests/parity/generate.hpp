@@ -47,4 +47,10 @@ std::string finetune_source(const nlohmann::json& json, const CaseShapes& shapes
 /// Source of a fine-tuning case of texts: classification or regression of sentences.
 std::string sentences_source(const nlohmann::json& json, const CaseShapes& shapes);
 
+/// The same for fine-tuning of speech to letters.
+std::string recogniser_source(const nlohmann::json& json, const CaseShapes& shapes);
+
+/// The same for the CTC loss on its own; the shapes are those of in.logits (height, batch, width).
+std::string ctc_source(const nlohmann::json& json, const CaseShapes& shapes);
+
 }  // namespace data2vec::parity

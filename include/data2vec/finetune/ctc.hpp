@@ -31,6 +31,13 @@ inline void check_ctc_target(const std::string& name, std::span<const std::int32
          " frames or more, found " + std::to_string(frames));
 }
 
+/// Whether check_ctc_target finds nothing.
+inline bool ctc_target_fits(std::span<const std::int32_t> labels, std::int64_t frames, int classes, int blank = 0) {
+  const auto is_label = [&](std::int32_t label) { return label >= 0 && label < classes && label != blank; };
+  return !labels.empty() && std::all_of(labels.begin(), labels.end(), is_label) &&
+         ctc_frames_needed(labels.data(), static_cast<int>(labels.size())) <= frames;
+}
+
 /// The targets of a batch with the workspace for its loss. Nothing is allocated after the constructor.
 class CtcBatch {
  public:

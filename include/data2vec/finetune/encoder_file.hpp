@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The encoder for a fine-tuning from a file: of a pre-trained model, of an encoder alone, or of a fine-tuned
-// classifier.
+// The encoder for a fine-tuning from a file: of a pre-trained model, of an encoder alone, or of a fine-tuned classifier
+// or recogniser.
 #pragma once
 
 #include <algorithm>
@@ -16,14 +16,17 @@
 namespace data2vec::inline v0 {
 
 /// A buffer of Model::Parameters with the encoder of a file, for FineTuner; decoders are zero. Tensors are looked for
-/// under the model's names or, if the file has such ones, under "model." and these (as a classifier names them).
-/// Decoders in the file, and a classifier's head, are passed over; any other difference is listed in a MismatchError.
+/// under the model's names or, if the file has such ones, under "model." or "w2v_model." and these (as a classifier and
+/// a recogniser name them). Decoders in the file, and a head, are passed over; any other difference is listed in a
+/// MismatchError.
 template <class Model>
 Buffer<float> read_encoder(const SafetensorsFile& file) {
   using Parameters = typename Model::template Parameters<float>;
   const auto& table = tensor_table<Parameters>;
-  const auto begins = [](const Tensor& tensor) { return tensor.name.starts_with("model."); };
-  const std::string prefix = std::any_of(file.begin(), file.end(), begins) ? "model." : "";
+  std::string prefix;
+  for (const char* const other : {"model.", "w2v_model."})
+    if (std::any_of(file.begin(), file.end(), [&](const Tensor& tensor) { return tensor.name.starts_with(other); }))
+      prefix = other;
   const auto text = [](const std::vector<std::int64_t>& shape) {
     std::string numbers;
     for (const std::int64_t n : shape) numbers += (numbers.empty() ? "" : ", ") + std::to_string(n);

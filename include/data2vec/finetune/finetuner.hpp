@@ -16,6 +16,7 @@
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
 #include <data2vec/finetune/classifier.hpp>
+#include <data2vec/finetune/copy_encoder.hpp>
 #include <data2vec/finetune/options.hpp>
 #include <data2vec/model/initialise.hpp>
 #include <data2vec/training/trainer.hpp>
@@ -74,17 +75,7 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
 
   /// Copies what the classifier has of a buffer of Model::Parameters. Moments and update count stay as they are.
   void set_encoder(std::span<const T> pretrained) {
-    using Source = typename Model::template Parameters<T>;
-    if (pretrained.size() != buffer_size<Source>)
-      throw MismatchError("fine-tuning: expected " + std::to_string(buffer_size<Source>) +
-                          " pre-trained numbers, found " + std::to_string(pretrained.size()));
-    for (const TensorInfo& info : tensor_table<Parameters>) {
-      if (!in_encoder(info)) continue;
-      const std::string_view name = info.name.view().substr(prefix.size());
-      for (const TensorInfo& from : tensor_table<Source>)
-        if (from.name.view() == name)
-          std::copy_n(pretrained.data() + from.offset, from.size, weights().data() + info.offset);
-    }
+    copy_encoder<Parameters, typename Model::template Parameters<T>>(pretrained, prefix, weights().data());
   }
 
   /// One update. All that is random about a sample follows from its id. Throws OptionError if the batch does not fit

@@ -9,6 +9,7 @@
 #include <data2vec/device/cpu/contrast.hpp>
 #include <data2vec/device/cpu/conv.hpp>
 #include <data2vec/device/cpu/cpu.hpp>
+#include <data2vec/device/cpu/ctc.hpp>
 #include <data2vec/device/cpu/dropout.hpp>
 #include <data2vec/device/cpu/elementwise.hpp>
 #include <data2vec/device/cpu/embedding.hpp>
