@@ -64,7 +64,7 @@ struct Conv2dDecoder {
     template <class T, int N>
     struct Layer {
       View<T, N, T_, dim> convolved, state;
-      View<T, N, T_, 2> stats;
+      View<T, N, T_, kept_numbers<T>(2)> stats;
       static constexpr void visit(auto&& f, auto&... t) {
         f("convolved", t.convolved...);
         f("state", t.state...);

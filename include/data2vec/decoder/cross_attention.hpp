@@ -76,10 +76,10 @@ struct CrossAttentionDecoder {
     template <class T, int N>
     struct BlockTape {
       View<T, N, joint, 3 * dim> qkv;
-      View<T, N, num_heads, joint, joint> probabilities;
+      View<T, N, num_heads, joint, attention_kept<T>(joint)> probabilities;
       View<T, N, R, dim> mixed, attended, mlp_input, summed, state;
       typename Mlp::template Tape<T, N, R> mlp;
-      View<T, N, R, 2> stats1, stats2;
+      View<T, N, R, kept_numbers<T>(2)> stats1, stats2;
       static constexpr void visit(auto&& f, auto&... t) {
         f("qkv", t.qkv...);
         f("probabilities", t.probabilities...);

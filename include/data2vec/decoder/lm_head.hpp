@@ -43,7 +43,7 @@ struct LanguageModelHead {
   template <class T, int most>
   struct Tape {
     View<T, most, D> dense, activated, normed, dnormed;
-    View<T, most, 2> stats;
+    View<T, most, kept_numbers<T>(2)> stats;
     View<T, most, vocab> logits;
     static constexpr void visit(auto&& f, auto&... t) {
       f("dense", t.dense...);

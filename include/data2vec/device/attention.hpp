@@ -22,10 +22,17 @@ struct AttentionExtras {
   DropoutDraws dropout = {};           ///< on the probabilities; used if `with_dropout`
 };
 
+/// Elements that attention leaves per query for its backward: the probabilities, or in half precision, where rounding
+/// would spoil them, the logarithm of the sum of exponentials alone.
+template <class T>
+constexpr int attention_kept(int sequence) {
+  return sizeof(T) >= sizeof(float) ? sequence : kept_numbers<T>(1);
+}
+
 namespace device {
 
 /// out = concatenated heads of softmax(q k^T / sqrt(Dh) + bias) v. qkv (rows, S, 3, H, Dh), out (rows, S, H, Dh).
-/// `probabilities` (rows, H, S, S) receives the softmax before dropout. A row of which all keys are hidden gives zeros.
+/// `probabilities` (rows, H, S, attention_kept<T>(S)) receives the softmax before dropout, or what stands for it. A row of which all keys are hidden gives zeros.
 template <int H, int Dh, bool with_dropout, Device D, class T>
 void attention(D& d, int rows, int sequence, In<T> qkv, const AttentionExtras<std::type_identity_t<T>>& extras,
                Out<T> probabilities, T* out) {

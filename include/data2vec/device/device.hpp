@@ -30,4 +30,11 @@ using In = const std::type_identity_t<T>*;
 template <class T>
 using Out = std::type_identity_t<T>*;
 
+/// Elements of T that hold `n` numbers of single precision or better: kernels on half-precision arrays keep their
+/// statistics in fp32 there.
+template <class T>
+constexpr int kept_numbers(int n) {
+  return sizeof(T) >= sizeof(float) ? n : n * static_cast<int>(sizeof(float) / sizeof(T));
+}
+
 }  // namespace data2vec::inline v0

@@ -16,7 +16,8 @@ struct Norm;
 namespace device {
 
 /// y = (x - mean) / sqrt(variance + eps) * gamma + beta over the C channels of each row; biased variance. gamma and
-/// beta (C) or both null. `stats` (rows, 2) receives mean and 1 / sqrt(variance + eps), or is null. y may be x.
+/// beta (C) or both null. `stats` (rows, kept_numbers<T>(2)) receives mean and 1 / sqrt(variance + eps), or is null.
+/// y may be x.
 template <int C, Device D, class T>
 void layer_norm(D& d, int rows, In<T> x, In<T> gamma, In<T> beta, double eps, T* y, Out<T> stats) {
   kernel::Norm<D>::template layer_norm<C, T>(d, rows, x, gamma, beta, eps, y, stats);

@@ -73,7 +73,7 @@ struct Classifier {
     typename Enc::Local::template Tape<T, B> local_tape;
     typename Enc::template Memory<T, B, 1, T_, training> encoder;
     View<T, B, D> pooled, normed, dpooled;
-    View<T, B, 2> stats;
+    View<T, B, kept_numbers<T>(2)> stats;
     View<T, B, classes> logits, dlogits;
     typename Head::template Tape<T, B> head;
     View<T, training ? B : 1, training ? S : 1, training ? D : 1> dencoded;

@@ -56,7 +56,7 @@ struct SelfAttention {
   template <class T, int N, int S>
   struct Tape {
     View<T, N, S, 3 * dim> qkv;
-    View<T, N, heads, S, S> probabilities;
+    View<T, N, heads, S, attention_kept<T>(S)> probabilities;
     View<T, N, S, dim> mixed;  // concatenated heads
     static constexpr void visit(auto&& f, auto&... t) {
       f("qkv", t.qkv...);

@@ -77,7 +77,7 @@ struct Block {
     View<T, N, S, dim> mlp_input;  // norm1(attended), or norm2(attended) if pre-norm
     typename Mlp::template Tape<T, N, S> mlp;
     std::conditional_t<post_norm, View<T, N, S, dim>, View<T, 1>> summed;  // post-norm: mlp_input + MLP branch
-    View<T, N, S, 2> stats1, stats2;
+    View<T, N, S, kept_numbers<T>(2)> stats1, stats2;
     static constexpr void visit(auto&& f, auto&... t) {
       f("attention_input", t.attention_input...);
       f("attn", t.attn...);

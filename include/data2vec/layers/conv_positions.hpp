@@ -59,7 +59,7 @@ struct ConvPositions {
   template <class T, int N>
   struct Layer {
     View<T, N, T_, D> convolved, state;
-    View<T, N, T_, 2> stats;
+    View<T, N, T_, kept_numbers<T>(2)> stats;
     static constexpr void visit(auto&& f, auto&... t) {
       f("convolved", t.convolved...);
       f("state", t.state...);
@@ -69,7 +69,7 @@ struct ConvPositions {
   template <class T, int N>
   struct Normed {
     View<T, N, T_, D> normed;
-    View<T, N, T_, 2> stats;
+    View<T, N, T_, kept_numbers<T>(2)> stats;
     static constexpr void visit(auto&& f, auto&... t) {
       f("normed", t.normed...);
       f("stats", t.stats...);

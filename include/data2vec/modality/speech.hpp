@@ -153,7 +153,7 @@ struct Speech {
       };
       Stack<Values, T> layer;
       View<T, B, tokens, width> normed;
-      View<T, B, tokens, 2> stats;
+      View<T, B, tokens, kept_numbers<T>(2)> stats;
       std::array<View<T, B, gradient_size(0)>, 1> even;
       std::array<View<T, B, gradient_size(1)>, layers == 1 ? 0 : 1> odd;
       static constexpr void visit(auto&& f, auto&... t) {

@@ -167,7 +167,7 @@ struct Encoder {
     View<T, B * T_ + E, D> pool;  // tokens with positions, then the extra tokens
     std::conditional_t<relative, RelativeMemory<T, N, training>, Nothing> relative_positions;
     View<T, N, S, D> input, normed, output;
-    View<T, N, S, 2> stats, output_stats;
+    View<T, N, S, kept_numbers<T>(2)> stats, output_stats;
     Kept<typename Prenet::template Tape<T, N, S>, typename Prenet::template Inference<T, N, S>> prenet;
     Kept<typename Blocks::template Tape<T, N, S>, typename Blocks::template Inference<T, N, S>> blocks;
     typename Blocks::template Scratch<T, N, S> scratch;

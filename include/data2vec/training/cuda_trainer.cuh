@@ -31,7 +31,9 @@ struct DeviceReady {
 template <class Model, Precision P, int batch>
 class Trainer<Model, BasicCuda<P>, batch> {
  public:
-  using T = float;
+  using T = float;                                      ///< of samples and of what a checkpoint keeps
+  using Number = typename BasicCuda<P>::Number;         ///< of a step's values and gradients
+  static constexpr bool copies = !std::is_same_v<Number, T>;
   using ModelType = Model;
   using Branch = typename Model::First;
   using Parameters = typename Model::template Parameters<T>;
@@ -50,8 +52,10 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   /// Bytes of device memory, without the scratch of single operations and the library's own.
   static constexpr std::size_t device_bytes =
-      sizeof(T) * (5 * size + buffer_size<typename Branch::template Workspace<T, batch>> +
-                   (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} * sample_size) +
+      sizeof(T) * 4 * size + sizeof(Number) * (copies ? 3 : 1) * size +
+      sizeof(Number) * buffer_size<typename Branch::template Workspace<Number, batch>> +
+      (sizeof(Number) + (copies ? sizeof(T) : 0)) * (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} *
+          sample_size +
       sizeof(int) * buffer_size<typename Branch::template Indices<batch>>;
 
   explicit Trainer(const TrainerOptions& options, const CudaOptions& cuda = {}) : options_(options), device_(cuda) {
@@ -66,12 +70,16 @@ class Trainer<Model, BasicCuda<P>, batch> {
                         detail::gpu::mebibytes(free) + " free of " + detail::gpu::mebibytes(total));
     weights_ = DeviceBuffer<T>(size, "weights");
     teacher_ = DeviceBuffer<T>(size, "teacher");
-    gradient_ = DeviceBuffer<T>(size, "gradient");
+    gradient_ = DeviceBuffer<Number>(size, "gradient");
+    if constexpr (copies) {
+      student_copy_ = DeviceBuffer<Number>(size, "weights");
+      teacher_copy_ = DeviceBuffer<Number>(size, "teacher");
+    }
     m_ = DeviceBuffer<T>(size, "first moments");
     v_ = DeviceBuffer<T>(size, "second moments");
-    workspace_ = DeviceBuffer<T>(buffer_size<Workspace>, "workspace");
-    samples_ = DeviceBuffer<T>(std::size_t{batch} * sample_size, "samples");
-    if (Branch::teacher_has_local) targets_ = DeviceBuffer<T>(std::size_t{batch} * sample_size, "targets");
+    workspace_ = DeviceBuffer<Number>(buffer_size<Workspace>, "workspace");
+    samples_.allocate("samples");
+    if (Branch::teacher_has_local) targets_.allocate("targets");
     indices_ = DeviceBuffer<int>(buffer_size<Indices>, "indices");
     ids_ = DeviceBuffer<std::uint32_t>(batch, "ids");
     update_ = DeviceBuffer<FusedUpdate>(1, "update");
@@ -122,18 +130,19 @@ class Trainer<Model, BasicCuda<P>, batch> {
     fill(slot, samples, update);
     upload(slot, !samples.targets.empty());
     if (first) {
-      device_.zero("gradient", gradient_.data(), size * sizeof(T));
+      device_.zero("gradient", gradient_.data(), size * sizeof(Number));
       device_.zero("results", results_.data(), results * sizeof(double));
       device_.zero("results", device_.deferred_sums(), terms * sizeof(double));
     }
     run(static_cast<std::uint32_t>(update));
     if (last) {
-      detail::gpu::squares_on_device(device_, size, static_cast<const T*>(gradient_.data()), false,
+      detail::gpu::squares_on_device(device_, size, static_cast<const Number*>(gradient_.data()), false,
                                      results_.data() + 4 * D);
       kernel::Adam<Device>::fused(device_, static_cast<int>(pieces_.size()), pieces_.data(), update_.data(),
                                   static_cast<const double*>(results_.data() + 4 * D),
-                                  static_cast<const T*>(gradient_.data()), m_.data(), v_.data(), weights_.data(),
-                                  teacher_.data());
+                                  static_cast<const Number*>(gradient_.data()),
+                                  UpdateState<Number>{m_.data(), v_.data(), weights_.data(), teacher_.data(),
+                                                      student_copy_.data(), teacher_copy_.data()});
     }
     device_.copy("report", slot.results.data(), results_.data(), results * sizeof(double));
     device_.copy("report", slot.results.data() + results, device_.deferred_sums(), terms * sizeof(double));
@@ -191,6 +200,10 @@ class Trainer<Model, BasicCuda<P>, batch> {
       device_.copy("write_state", to.data(), source, size * sizeof(T));
     };
     put(weights_, from.weights), put(teacher_, from.teacher), put(m_, from.m), put(v_, from.v);
+    if constexpr (copies) {
+      cast(weights_.data(), size, student_copy_.data());
+      cast(teacher_.data(), size, teacher_copy_.data());
+    }
     device_.synchronize("write_state");
     updates_ = *from.updates;
     pending_ = submitted_ = started_ = 0;
@@ -199,10 +212,25 @@ class Trainer<Model, BasicCuda<P>, batch> {
  private:
   using Device = BasicCuda<P>;
   static constexpr int D = Branch::D;
-  using Workspace = typename Branch::template Workspace<T, batch>;
+  using Workspace = typename Branch::template Workspace<Number, batch>;
   using Indices = typename Branch::template Indices<batch>;
+  using Gradient = typename Model::template Parameters<Number>;
   static constexpr std::size_t results = 4 * D + 1;  // moments of channels, the gradient's squares
   static constexpr std::size_t terms = 3;            // sums of losses, in the order of the step
+
+  /// A batch on the device: as it comes, and as the step reads it.
+  struct Inputs {
+    DeviceBuffer<T> given;
+    DeviceBuffer<Number> read;
+    void allocate(const char* what) {
+      read = DeviceBuffer<Number>(std::size_t{batch} * sample_size, what);
+      if constexpr (copies) given = DeviceBuffer<T>(std::size_t{batch} * sample_size, what);
+    }
+    T* landing() {
+      if constexpr (copies) return given.data();
+      else return read.data();
+    }
+  };
 
   /// What travels with one step; page-locked.
   struct Slot {
@@ -267,9 +295,9 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   void upload(Slot& slot, bool has_targets) {
     const std::size_t bytes = std::size_t{batch} * sample_size * sizeof(T);
-    device_.copy("samples", samples_.data(), slot.samples.data(), bytes);
+    device_.copy("samples", samples_.landing(), slot.samples.data(), bytes);
     if (Branch::teacher_has_local)
-      device_.copy("samples", targets_.data(), has_targets ? slot.targets.data() : samples_.data(), bytes);
+      device_.copy("samples", targets_.landing(), has_targets ? slot.targets.data() : samples_.landing(), bytes);
     device_.copy("ids", ids_.data(), slot.ids.data(), batch * sizeof(std::uint32_t));
     device_.copy("clock", device_.clock(), slot.ids.data() + batch, sizeof(std::uint32_t));
     device_.copy("indices", indices_.data(), slot.indices.data(), buffer_size<Indices> * sizeof(int));
@@ -292,21 +320,32 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   void launch(std::uint32_t update) {
-    using Input = View<const T, batch, sample_size>;
+    using Input = View<const Number, batch, sample_size>;
+    constexpr auto numbers = std::size_t{batch} * sample_size;
+    if constexpr (copies) {
+      cast(samples_.given.data(), numbers, samples_.read.data());
+      if (Branch::teacher_has_local) cast(targets_.given.data(), numbers, targets_.read.data());
+    }
     const Pass<Device, true> pass{device_, {options_.seed, update, ids_.data(), masks}, options_.rates};
     const double hidden = static_cast<double>(batch) * options_.accumulation * masks * Branch::R;
     auto index = bind<Indices>(indices_.data());
     index.teacher = bind<Indices>(all_rows_.data()).teacher;
-    const T* const targets = Branch::teacher_has_local ? targets_.data() : samples_.data();
+    const Number* const targets = Branch::teacher_has_local ? targets_.read.data() : samples_.read.data();
     device_.defer_sums();
-    Branch::step(pass, read(weights_), read(teacher_), Model::template weights<0>(bind<Parameters>(gradient_.data())),
-                 Input{samples_.data()}, Input{targets}, static_cast<const T*>(nullptr), options_.mask_noise_std,
+    Branch::step(pass, read(student_copy_, weights_), read(teacher_copy_, teacher_), Model::template weights<0>(bind<Gradient>(gradient_.data())),
+                 Input{samples_.read.data()}, Input{targets}, static_cast<const Number*>(nullptr), options_.mask_noise_std,
                  options_.loss, hidden, bind<Workspace>(workspace_.data()), index, results_.data());
     device_.return_sums();
   }
 
-  static auto read(const DeviceBuffer<T>& buffer) {
-    return Model::template weights<0>(bind<typename Model::template Parameters<const T>>(buffer.data()));
+  static auto read(const DeviceBuffer<Number>& copy, const DeviceBuffer<T>& buffer) {
+    const Number* data = copy.data();
+    if constexpr (!copies) data = buffer.data();
+    return Model::template weights<0>(bind<typename Model::template Parameters<const Number>>(data));
+  }
+
+  void cast(const T* from, std::size_t count, Number* to) {
+    detail::gpu::map(device_, "cast", count, detail::gpu::Identity{}, to, from);
   }
 
   StepReport summarise(const Slot& slot) const {
@@ -347,7 +386,9 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   TrainerOptions options_;
   Device device_;
-  DeviceBuffer<T> weights_, teacher_, gradient_, m_, v_, workspace_, samples_, targets_;
+  DeviceBuffer<T> weights_, teacher_, m_, v_;
+  DeviceBuffer<Number> student_copy_, teacher_copy_, gradient_, workspace_;
+  Inputs samples_, targets_;
   DeviceBuffer<int> indices_;
   DeviceBuffer<std::uint32_t> ids_;
   DeviceBuffer<FusedUpdate> update_;

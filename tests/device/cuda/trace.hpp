@@ -8,10 +8,12 @@
 
 namespace models {
 
+using Fp32 = BasicCuda<Precision::fp32>;
+
 template <class Model>
 Trace trace(int steps, int accumulation) {
   Trace trace;
-  Trainer<Model, Cuda, batch> trainer(options_of<Model>(accumulation), {.deterministic = true});
+  Trainer<Model, Fp32, batch> trainer(options_of<Model>(accumulation), {.deterministic = true});
   std::vector<float> samples;
   std::vector<std::uint32_t> ids;
   const std::vector<float> zeros(trainer.size);

@@ -41,7 +41,7 @@ struct State {
 }  // namespace
 
 TEST_CASE("a step that is submitted waits for nothing and allocates nothing; reports come in order") {
-  Trainer<Noisy, Cuda, batch> waiting(options_of<Noisy>(1)), running(options_of<Noisy>(1));
+  Trainer<Noisy, Fp32, batch> waiting(options_of<Noisy>(1)), running(options_of<Noisy>(1));
   std::vector<StepReport> reports;
   for (int i = 0; i < 6; ++i) reports.push_back(waiting.step(Data(i).batch()));
   CHECK(waiting.graph_nodes() > 100);
@@ -69,7 +69,7 @@ TEST_CASE("a step that is submitted waits for nothing and allocates nothing; rep
 }
 
 TEST_CASE("a gradient that is not finite changes nothing; state goes elsewhere and on to the bit") {
-  Trainer<Noisy, Cuda, batch> one(options_of<Noisy>(1)), other(options_of<Noisy>(1));
+  Trainer<Noisy, Fp32, batch> one(options_of<Noisy>(1)), other(options_of<Noisy>(1));
   one.step(Data(0).batch());
   one.step(Data(1).batch());
   State before, after;
@@ -104,13 +104,13 @@ TEST_CASE("what does not fit is refused with its numbers") {
     }
     FAIL_CHECK("nothing was thrown");
   };
-  Trainer<Plain, Cuda, batch> trainer(options_of<Plain>(1));
+  Trainer<Plain, Fp32, batch> trainer(options_of<Plain>(1));
   const std::vector<float> samples(3 * sample);
   const std::vector<std::uint32_t> ids(3);
   says([&] { trainer.step({samples, ids}); }, "expected 2 samples, found 3");
   says([&] { trainer.step({samples, std::span(ids).first(2)}); }, "expected 128 numbers, found 192");
   const auto memory = std::exchange(host_device::memory, std::size_t{1} << 18);
-  says([&] { Trainer<Plain, Cuda, batch>{TrainerOptions{}}; }, "expected");
+  says([&] { Trainer<Plain, Fp32, batch>{TrainerOptions{}}; }, "expected");
   host_device::memory = memory;
   host_device::devices = 0;
   says([&] { Cuda{}; }, "expected a device below 0, found 0");

@@ -51,12 +51,19 @@ struct FusedUpdate {
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, step = 0, decay = 0, clip_norm = 0, ema_decay = 1;
 };
 
+/// What an update changes: fp32 buffers of device memory, and copies in the arithmetic of the step, or null.
+template <class Number>
+struct UpdateState {
+  float *m, *v, *student, *teacher;
+  Number *student_copy = nullptr, *teacher_copy = nullptr;
+};
+
 namespace detail::gpu {
 
 /// One block per piece. Nothing happens where the gradient's norm, from its squares, is not finite.
-template <class T>
+template <class G>
 __global__ void fused_update(const UpdatePiece* pieces, const FusedUpdate* update, const double* squares,
-                             const T* gradient, T* m, T* v, T* student, T* teacher) {
+                             const G* gradient, UpdateState<G> to) {
   const UpdatePiece piece = pieces[blockIdx.x];
   const FusedUpdate u = *update;
   const double norm = sqrt(*squares);
@@ -70,16 +77,17 @@ __global__ void fused_update(const UpdatePiece* pieces, const FusedUpdate* updat
   const bool follows = piece.follows && u.ema_decay < 1;
   for (int i = static_cast<int>(threadIdx.x); i < piece.count; i += static_cast<int>(blockDim.x)) {
     const std::size_t at = piece.first + i;
-    float p = to_float(student[at]);
+    float p = to.student[at];
     if (piece.trained) {
-      float first = to_float(m[at]), second = to_float(v[at]);
-      adam_element(f, to_float(gradient[at]), first, second, p);
-      put(m[at], first);
-      put(v[at], second);
-      put(student[at], p);
+      adam_element(f, to_float(gradient[at]), to.m[at], to.v[at], p);
+      to.student[at] = p;
+      if (to.student_copy) put(to.student_copy[at], p);
     }
-    if (follows)
-      put(teacher[at], piece.follows_by_copy ? p : moving_average_element(keep, take, p, to_float(teacher[at])));
+    if (follows) {
+      const float t = piece.follows_by_copy ? p : moving_average_element(keep, take, p, to.teacher[at]);
+      to.teacher[at] = t;
+      if (to.teacher_copy) put(to.teacher_copy[at], t);
+    }
   }
 }
 
@@ -104,11 +112,11 @@ struct kernel::Adam<BasicCuda<P>> {
   /// Clipping, Adam and the teacher's step in one pass over `pieces` (device memory, `count` of them): the numbers are
   /// read from `update` and the gradient's squared norm from `squares` (device memory too) when the kernel runs. Where
   /// the norm is not finite nothing changes.
-  template <class T>
+  template <class G>
   static void fused(D& d, int count, const UpdatePiece* pieces, const FusedUpdate* update, const double* squares,
-                    const T* gradient, T* m, T* v, T* student, T* teacher) {
-    d.launch("clip, Adam and moving average", static_cast<unsigned>(count), 256, 0, &detail::gpu::fused_update<T>,
-             pieces, update, squares, gradient, m, v, student, teacher);
+                    const G* gradient, const UpdateState<G>& to) {
+    d.launch("clip, Adam and moving average", static_cast<unsigned>(count), 256, 0, &detail::gpu::fused_update<G>,
+             pieces, update, squares, gradient, to);
   }
 };
 

@@ -2,11 +2,13 @@
 // Softmax attention on the GPU, forward and backward. A warp has 4 queries, whose scores against the whole sequence
 // stay in shared memory; keys and values pass by in tiles that all warps of a block share. The backward runs once by
 // queries (dq) and once by keys (dk, dv), which computes the scores anew and needs no atomics.
+// In bfloat16 by attention_half.cuh.
 #pragma once
 
 #include <string>
 
 #include <data2vec/device/attention.hpp>
+#include <data2vec/device/cuda/attention_half.cuh>
 #include <data2vec/device/cuda/dropout.cuh>
 #include <data2vec/device/cuda/tiles.hpp>
 
@@ -263,14 +265,39 @@ struct kernel::Attention<BasicCuda<P>> {
   template <int H, int Dh, bool with_dropout, class T>
   static void forward(D& d, int rows, int sequence, const T* qkv, const AttentionExtras<T>& extras, T* probabilities,
                       T* out) {
+    if constexpr (sizeof(T) < sizeof(float)) {
+      using Kernels = detail::gpu::HalfAttentionKernels<H, Dh, with_dropout, D>;
+      if (rows > 0 && sequence > 0)
+        Kernels::forward(d, rows, Kernels::input(d, sequence, qkv, extras, probabilities), out);
+    } else {
+      forward_float<H, Dh, with_dropout>(d, rows, sequence, qkv, extras, probabilities, out);
+    }
+  }
+
+  template <int H, int Dh, bool with_dropout, class T>
+  static void backward(D& d, int rows, int sequence, const T* dout, const T* qkv, const T* probabilities,
+                       const AttentionExtras<T>& extras, T* dqkv, T* dbias) {
+    if constexpr (sizeof(T) < sizeof(float)) {
+      using Kernels = detail::gpu::HalfAttentionKernels<H, Dh, with_dropout, D>;
+      if (rows > 0 && sequence > 0)
+        Kernels::backward(d, rows, Kernels::input(d, sequence, qkv, extras, probabilities), dout, dqkv, dbias);
+    } else {
+      backward_float<H, Dh, with_dropout>(d, rows, sequence, dout, qkv, probabilities, extras, dqkv, dbias);
+    }
+  }
+
+ private:
+  template <int H, int Dh, bool with_dropout, class T>
+  static void forward_float(D& d, int rows, int sequence, const T* qkv, const AttentionExtras<T>& extras,
+                            T* probabilities, T* out) {
     run<H, Dh>(d, "attention", rows, sequence, 1, &detail::gpu::attention_forward<H, Dh, with_dropout, T>, sequence,
                factor<Dh>(), qkv, extras.bias, extras.key_hidden, detail::gpu::DeviceDraws(d, extras.dropout),
                probabilities, out);
   }
 
   template <int H, int Dh, bool with_dropout, class T>
-  static void backward(D& d, int rows, int sequence, const T* dout, const T* qkv, const T* probabilities,
-                       const AttentionExtras<T>& extras, T* dqkv, T* dbias) {
+  static void backward_float(D& d, int rows, int sequence, const T* dout, const T* qkv, const T* probabilities,
+                             const AttentionExtras<T>& extras, T* dqkv, T* dbias) {
     const detail::gpu::DeviceDraws draws(d, extras.dropout);
     constexpr const char* name = "attention_backward";
     auto* const delta = d.template scratch<float>(name, static_cast<std::size_t>(rows) * H * sequence);
@@ -280,7 +307,6 @@ struct kernel::Attention<BasicCuda<P>> {
                factor<Dh>(), dout, qkv, probabilities, draws, static_cast<const float*>(delta), dqkv);
   }
 
- private:
   template <int Dh>
   static float factor() {
     return static_cast<float>(1 / std::sqrt(static_cast<double>(Dh)));

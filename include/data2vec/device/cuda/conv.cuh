@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 // Grouped convolutions on the GPU: direct, channels last. A block holds the window of its pixels and the weights of one
 // group in shared memory, some input channels at a time; a thread has 4 or 8 channels of up to 5 pixels in registers.
+// In bfloat16 by conv_half.cuh.
 #pragma once
 
 #include <data2vec/device/conv.hpp>
 #include <data2vec/device/cuda/columns.cuh>
+#include <data2vec/device/cuda/conv_half.cuh>
 #include <data2vec/device/cuda/element.cuh>
 #include <data2vec/device/cuda/tiles.hpp>
 
@@ -183,13 +185,18 @@ struct kernel::GroupedConv<BasicCuda<P>> {
     constexpr const char* name = "grouped_conv_weight_gradient";
     constexpr int taps = S.kernel_height * S.kernel_width, weights = S.out_channels * N::A * taps;
     if (rows == 0) return;
-    const detail::gpu::WeightChunks plan(rows);
-    auto* const partial = d.template scratch<float>(name, static_cast<std::size_t>(plan.chunks) * weights);
-    d.launch(name,
-             dim3(static_cast<unsigned>(S.groups * taps * L::a_tiles * L::b_tiles), static_cast<unsigned>(plan.chunks)),
-             L::threads, 0, &detail::gpu::conv_weight_chunks<N, T>, rows, plan.chunk_rows, dy, x, partial);
-    d.for_each(name, static_cast<std::size_t>(weights),
-               detail::gpu::AddChunks<1, float, T>{partial, plan.chunks, weights, {dweight}});
+    if constexpr (sizeof(T) < sizeof(float)) {
+      detail::gpu::run_half_conv_weights<Halves<N>>(d, name, rows, dy, x, dweight);
+    } else {
+      const detail::gpu::WeightChunks plan(rows);
+      auto* const partial = d.template scratch<float>(name, static_cast<std::size_t>(plan.chunks) * weights);
+      d.launch(
+          name,
+          dim3(static_cast<unsigned>(S.groups * taps * L::a_tiles * L::b_tiles), static_cast<unsigned>(plan.chunks)),
+          L::threads, 0, &detail::gpu::conv_weight_chunks<N, T>, rows, plan.chunk_rows, dy, x, partial);
+      d.for_each(name, static_cast<std::size_t>(weights),
+                 detail::gpu::AddChunks<1, float, T>{partial, plan.chunks, weights, {dweight}});
+    }
     if (dbias)
       detail::gpu::column_sums<1, float>(d, name, rows * S.height * S.width, S.out_channels,
                                          detail::gpu::ColumnOf<T>{dy, S.out_channels},
@@ -200,13 +207,19 @@ struct kernel::GroupedConv<BasicCuda<P>> {
   template <ConvShape S>
   using Forward = detail::gpu::ConvNumbers<S.in_channels / S.groups, S.out_channels / S.groups, S.groups,
                                            S.kernel_height, S.kernel_width, S.height, S.width>;
+  template <class N>
+  using Halves = detail::gpu::HalfConv<N::A, N::B, N::groups, N::kernel_h, N::kernel_w, N::height, N::width>;
 
   template <class N, bool mirrored, bool accumulate, class T>
   static void run(D& d, const char* name, int rows, const T* x, const T* weight, const T* bias, T* y) {
-    using L = typename N::Tile;
-    d.launch(name, dim3(static_cast<unsigned>(rows * L::line_tiles * L::column_tiles), N::groups, L::c_blocks),
-             L::threads, sizeof(float) * L::shared_floats, &detail::gpu::conv_pixels<N, mirrored, accumulate, T>, x,
-             weight, bias, y);
+    if constexpr (sizeof(T) < sizeof(float)) {
+      detail::gpu::run_half_conv<Halves<N>, mirrored, accumulate>(d, name, rows, x, weight, bias, y);
+    } else {
+      using L = typename N::Tile;
+      d.launch(name, dim3(static_cast<unsigned>(rows * L::line_tiles * L::column_tiles), N::groups, L::c_blocks),
+               L::threads, sizeof(float) * L::shared_floats, &detail::gpu::conv_pixels<N, mirrored, accumulate, T>, x,
+               weight, bias, y);
+    }
   }
 };
 

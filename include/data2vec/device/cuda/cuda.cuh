@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <string>
 #include <tuple>
+#include <type_traits>
 #include <vector>
 
 #include <cublasLt.h>
@@ -21,10 +22,12 @@
 
 namespace data2vec::inline v0 {
 
-/// How matrix products of float are computed. Everything else is computed in fp32 whatever the type of the arrays.
+/// What a step's arrays are, and how matrix products are computed. Everything else is computed in fp32 whatever the type
+/// of the arrays; weights, their moments and the teacher are kept in fp32 too.
 enum class Precision {
-  fp32,  ///< as they are
-  tf32,  ///< factors rounded to 10 bits of mantissa, sums in fp32
+  fp32,  ///< float, as they are
+  tf32,  ///< float, factors rounded to 10 bits of mantissa, sums in fp32
+  bf16,  ///< bfloat16 values, gradients and copies of the weights, sums in fp32
 };
 
 struct CudaOptions {
@@ -223,9 +226,10 @@ class BasicCuda : public CudaContext {
  public:
   static constexpr bool is_device = true;
   static constexpr Precision precision = P;
+  using Number = std::conditional_t<P == Precision::bf16, __nv_bfloat16, float>;  ///< of a step's arrays
   using CudaContext::CudaContext;
 };
 
-using Cuda = BasicCuda<Precision::fp32>;
+using Cuda = BasicCuda<Precision::bf16>;
 
 }  // namespace data2vec::inline v0

@@ -29,6 +29,12 @@ struct alignas(sizeof(T) * n) Pack {
   T element[n];
 };
 
+/// As many as a thread reads at once: 16 bytes of a whole array, or of rows of C.
+template <class T>
+inline constexpr int pack_size = 16 / sizeof(T);
+template <int C, class T>
+inline constexpr int row_pack = C % pack_size<T> == 0 ? pack_size<T> : C % 4 == 0 ? 4 : 1;
+
 /// n values from n elements at p, which is aligned to all of them.
 template <int n, class T>
 D2V_HD inline void load(const T* p, float (&x)[n]) {

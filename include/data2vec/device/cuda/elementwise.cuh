@@ -50,9 +50,10 @@ struct MapPacks {
 /// y[i] = f(x[i]...) for `count` elements of at most two arrays; y may be one of them. f works on floats.
 template <class F, class T, class... X>
 void map(CudaContext& d, const char* operation, std::size_t count, F f, T* y, const X*... x) {
-  if (aligned_to<4>(y, x...)) {
-    d.for_each(operation, count / 4, MapPacks<4, F, T, X...>{f, y, {x...}});
-    const std::size_t first = count / 4 * 4;
+  constexpr int n = pack_size<T>;
+  if (aligned_to<n>(y, x...)) {
+    d.for_each(operation, count / n, MapPacks<n, F, T, X...>{f, y, {x...}});
+    const std::size_t first = count / n * n;
     if (first < count) d.for_each(operation, count - first, MapPacks<1, F, T, X...>{f, y + first, {(x + first)...}});
   } else {
     d.for_each(operation, count, MapPacks<1, F, T, X...>{f, y, {x...}});
@@ -69,6 +70,9 @@ struct AddScaled {
 struct Times {
   float alpha;
   D2V_HD float operator()(float x) const { return x * alpha; }
+};
+struct Identity {
+  D2V_HD float operator()(float x) const { return x; }
 };
 struct Constant {
   float value;
@@ -179,7 +183,7 @@ struct kernel::Elementwise<BasicCuda<P>> {
 
   template <int C, class T>
   static void gather_rows(D& d, int count, const T* x, const int* index, T* y) {
-    constexpr int n = C % 4 == 0 ? 4 : 1;
+    constexpr int n = detail::gpu::row_pack<C, T>;
     const auto run = [&]<int k>(std::integral_constant<int, k>) {
       using Packed = detail::gpu::Pack<T, k>;
       d.for_each("gather_rows", static_cast<std::size_t>(count) * (C / k),
@@ -211,7 +215,7 @@ struct kernel::Elementwise<BasicCuda<P>> {
     d.for_each(name, size, detail::gpu::SortKeys{index, keys, places});
     detail::gpu::check(
         cub::DeviceRadixSort::SortPairs(rest, temporary, keys, sorted, places, order, count, 0, 31, d.stream()), name);
-    constexpr int n = C % 4 == 0 ? 4 : 1, threads = C / n >= 256 ? 256 : (C / n + 31) / 32 * 32;
+    constexpr int n = detail::gpu::row_pack<C, T>, threads = C / n >= 256 ? 256 : (C / n + 31) / 32 * 32;
     const auto grid = static_cast<unsigned>(count);
     if (detail::gpu::aligned_to<n>(x, y))
       d.launch(name, grid, threads, 0, &detail::gpu::add_runs<C, n, T>, count, sorted, order, x, y);
@@ -226,14 +230,15 @@ struct kernel::Elementwise<BasicCuda<P>> {
   template <class T>
   static void add_repeated(D& d, int rows, int width, const T* x, const T* repeated, T* y) {
     const auto count = static_cast<std::size_t>(rows) * static_cast<std::size_t>(width);
-    if (width % 4 == 0 && detail::gpu::aligned_to<4>(x, repeated, y))
-      d.for_each("add_repeated", count / 4, detail::gpu::AddRepeated<4, T>{x, repeated, y, width / 4});
+    constexpr int n = detail::gpu::pack_size<T>;
+    if (width % n == 0 && detail::gpu::aligned_to<n>(x, repeated, y))
+      d.for_each("add_repeated", count / n, detail::gpu::AddRepeated<n, T>{x, repeated, y, width / n});
     else
       d.for_each("add_repeated", count, detail::gpu::AddRepeated<1, T>{x, repeated, y, width});
   }
   template <int C, class T>
   static void mean_rows(D& d, int groups, int rows, const T* x, T* y) {
-    constexpr int n = C % 4 == 0 ? 4 : 1;
+    constexpr int n = C % 4 == 0 ? 4 : 1;  // few threads that walk far: many of them
     const auto count = static_cast<std::size_t>(groups) * C;
     const auto factor = static_cast<float>(1.0 / rows);
     if (detail::gpu::aligned_to<n>(x, y))

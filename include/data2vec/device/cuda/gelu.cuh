@@ -51,8 +51,9 @@ struct kernel::Gelu<BasicCuda<P>> {
   }
   template <class T>
   static void backward(D& d, std::size_t count, const T* dy, const T* x, T* dx, T* y) {
-    const std::size_t first = detail::gpu::aligned_to<4>(dy, x, dx, y) ? count / 4 * 4 : 0;
-    d.for_each("gelu_backward", first / 4, detail::gpu::GeluBoth<4, T>{dy, x, dx, y});
+    constexpr int n = detail::gpu::pack_size<T>;
+    const std::size_t first = detail::gpu::aligned_to<n>(dy, x, dx, y) ? count / n * n : 0;
+    d.for_each("gelu_backward", first / n, detail::gpu::GeluBoth<n, T>{dy, x, dx, y});
     d.for_each("gelu_backward", count - first,
                detail::gpu::GeluBoth<1, T>{dy + first, x + first, dx + first, y + first});
   }

@@ -12,9 +12,9 @@ namespace data2vec::inline v0 {
 namespace detail::gpu {
 
 /// How the C channels of a row lie in a warp: `steps` packs of `n` per lane, 32 n channels apart.
-template <int C>
+template <int C, class T>
 struct RowShape {
-  static constexpr int n = C % 4 == 0 ? 4 : 1, steps = (C + 32 * n - 1) / (32 * n);
+  static constexpr int n = C % 256 == 0 && sizeof(T) == 2 ? 8 : C % 4 == 0 ? 4 : 1, steps = (C + 32 * n - 1) / (32 * n);
   static constexpr bool whole = C % (32 * n) == 0;
   static_assert(steps * n <= 96, "data2vec: the device's layer norm holds a row of at most 3072 channels in registers");
   D2V_HD static constexpr int channel(int step, int lane) { return (step * 32 + lane) * n; }
@@ -23,8 +23,8 @@ struct RowShape {
 
 /// The row's values in this lane, zeros outside of it.
 template <int C, class T>
-__device__ void load_row(const T* row, float (&x)[RowShape<C>::steps][RowShape<C>::n]) {
-  using S = RowShape<C>;
+__device__ void load_row(const T* row, float (&x)[RowShape<C, T>::steps][RowShape<C, T>::n]) {
+  using S = RowShape<C, T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
 #pragma unroll
   for (int s = 0; s < S::steps; ++s) {
@@ -39,8 +39,8 @@ __device__ void load_row(const T* row, float (&x)[RowShape<C>::steps][RowShape<C
 
 /// y = f(normed, channel) in place of the row's values; mean and 1 / deviation of the row to `stats`.
 template <int C, class T, class F>
-__device__ void norm_row(const T* row, float eps, T* stats, T* y, F f) {
-  using S = RowShape<C>;
+__device__ void norm_row(const T* row, float eps, float* stats, T* y, F f) {
+  using S = RowShape<C, T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   float x[S::steps][S::n];
   load_row<C>(row, x);
@@ -57,8 +57,8 @@ __device__ void norm_row(const T* row, float eps, T* stats, T* y, F f) {
       if (S::inside(s, lane)) squares = fmaf(x[s][k] - mean, x[s][k] - mean, squares);
   const float scale = 1 / sqrtf(warp_sum(squares) / C + eps);
   if (stats && lane == 0) {
-    put(stats[0], mean);
-    put(stats[1], scale);
+    stats[0] = mean;
+    stats[1] = scale;
   }
 #pragma unroll
   for (int s = 0; s < S::steps; ++s)
@@ -72,10 +72,10 @@ __device__ void norm_row(const T* row, float eps, T* stats, T* y, F f) {
 
 /// dx of a row, g = f(dy, normed, channel) being the gradient of the normed values.
 template <int C, class T, class F>
-__device__ void norm_row_gradient(const T* dy, const T* row, const T* stats, T* dx, F f) {
-  using S = RowShape<C>;
+__device__ void norm_row_gradient(const T* dy, const T* row, const float* stats, T* dx, F f) {
+  using S = RowShape<C, T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  const float mean = to_float(stats[0]), scale = to_float(stats[1]);
+  const float mean = stats[0], scale = stats[1];
   float g[S::steps][S::n], u[S::steps][S::n];
   load_row<C>(dy, g);
   load_row<C>(row, u);
@@ -105,7 +105,7 @@ __device__ inline int warp_row() { return static_cast<int>(blockIdx.x) * 4 + sta
 
 template <int C, class T>
 __global__ void __launch_bounds__(128)
-    layer_norm_rows(int rows, const T* x, const T* gamma, const T* beta, float eps, T* y, T* stats) {
+    layer_norm_rows(int rows, const T* x, const T* gamma, const T* beta, float eps, T* y, float* stats) {
   const int row = warp_row();
   if (row >= rows) return;
   const std::size_t at = static_cast<std::size_t>(row) * C;
@@ -115,7 +115,7 @@ __global__ void __launch_bounds__(128)
 
 template <int C, class T>
 __global__ void __launch_bounds__(128)
-    layer_norm_gradient_rows(int rows, const T* dy, const T* x, const T* gamma, const T* stats, T* dx) {
+    layer_norm_gradient_rows(int rows, const T* dy, const T* x, const T* gamma, const float* stats, T* dx) {
   const int row = warp_row();
   if (row >= rows) return;
   const std::size_t at = static_cast<std::size_t>(row) * C;
@@ -125,7 +125,7 @@ __global__ void __launch_bounds__(128)
 
 template <int C, class T>
 __global__ void __launch_bounds__(128)
-    norm_gelu_rows(int rows, const T* x, float eps, const T* residual, T* y, T* stats) {
+    norm_gelu_rows(int rows, const T* x, float eps, const T* residual, T* y, float* stats) {
   const int row = warp_row();
   if (row >= rows) return;
   const std::size_t at = static_cast<std::size_t>(row) * C;
@@ -135,7 +135,7 @@ __global__ void __launch_bounds__(128)
 
 template <int C, class T>
 __global__ void __launch_bounds__(128)
-    norm_gelu_gradient_rows(int rows, const T* dy, const T* x, const T* stats, T* dx) {
+    norm_gelu_gradient_rows(int rows, const T* dy, const T* x, const float* stats, T* dx) {
   const int row = warp_row();
   if (row >= rows) return;
   const std::size_t at = static_cast<std::size_t>(row) * C;
@@ -146,11 +146,12 @@ __global__ void __launch_bounds__(128)
 /// Gradients of gamma (dy u) and beta (dy).
 template <class T>
 struct NormSums {
-  const T *dy, *x, *stats;
+  const T *dy, *x;
+  const float* stats;
   int columns;
   __device__ void operator()(int row, int column, float* sum) const {
     const std::size_t at = static_cast<std::size_t>(row) * columns + column;
-    const float g = to_float(dy[at]), u = (to_float(x[at]) - to_float(stats[2 * row])) * to_float(stats[2 * row + 1]);
+    const float g = to_float(dy[at]), u = (to_float(x[at]) - stats[2 * row]) * stats[2 * row + 1];
     sum[0] = fmaf(g, u, sum[0]);
     sum[1] += g;
   }
@@ -195,7 +196,7 @@ struct kernel::Norm<BasicCuda<P>> {
   template <int C, class T>
   static void layer_norm(D& d, int rows, const T* x, const T* gamma, const T* beta, double eps, T* y, T* stats) {
     d.launch("layer_norm", blocks(rows), 128, 0, &detail::gpu::layer_norm_rows<C, T>, rows, x, gamma, beta,
-             static_cast<float>(eps), y, stats);
+             static_cast<float>(eps), y, numbers(stats));
   }
 
   template <int C, class T>
@@ -203,22 +204,22 @@ struct kernel::Norm<BasicCuda<P>> {
                                   T* dgamma, T* dbeta) {
     // Sums first: dx may take the place of dy.
     if (dgamma)
-      detail::gpu::column_sums<2, float>(d, "layer_norm_backward", rows, C, detail::gpu::NormSums<T>{dy, x, stats, C},
+      detail::gpu::column_sums<2, float>(d, "layer_norm_backward", rows, C, detail::gpu::NormSums<T>{dy, x, numbers(stats), C},
                                          detail::gpu::AddChunks<2, float, T>{nullptr, 0, 0, {dgamma, dbeta}});
     d.launch("layer_norm_backward", blocks(rows), 128, 0, &detail::gpu::layer_norm_gradient_rows<C, T>, rows, dy, x,
-             gamma, stats, dx);
+             gamma, numbers(stats), dx);
   }
 
   template <int C, class T>
   static void norm_gelu(D& d, int rows, const T* x, double eps, const T* residual, T* y, T* stats) {
     d.launch("norm_gelu", blocks(rows), 128, 0, &detail::gpu::norm_gelu_rows<C, T>, rows, x, static_cast<float>(eps),
-             residual, y, stats);
+             residual, y, numbers(stats));
   }
 
   template <int C, class T>
   static void norm_gelu_backward(D& d, int rows, const T* dy, const T* x, const T* stats, T* dx) {
     d.launch("norm_gelu_backward", blocks(rows), 128, 0, &detail::gpu::norm_gelu_gradient_rows<C, T>, rows, dy, x,
-             stats, dx);
+             numbers(stats), dx);
   }
 
   template <int C, class T>
@@ -228,6 +229,12 @@ struct kernel::Norm<BasicCuda<P>> {
   }
 
  private:
+  /// Statistics are kept in fp32, in half precision in the room of two elements each.
+  template <class T>
+  static auto numbers(T* stats) {
+    using Number = std::conditional_t<std::is_const_v<T>, const float, float>;
+    return reinterpret_cast<Number*>(stats);
+  }
   static unsigned blocks(int rows) { return static_cast<unsigned>((rows + 3) / 4); }
 };
 

@@ -85,6 +85,64 @@ D2V_HD constexpr std::ptrdiff_t weight_place(int g, int a, int b, int tap) {
     return ((std::ptrdiff_t{g} * B + b) * A + a) * taps + tap;
 }
 
+/// The same convolution on the tensor cores: a block computes the pixels of one tile, or of several samples whose grids
+/// fit into one, for `b_block` channels of one group, 32 pixels a warp. Weights are laid out for it beforehand by
+/// `prepared`: (groups, steps of input channels, blocks of output channels, taps, b_block, stride).
+template <int A, int B, int kernel_h, int kernel_w, int height, int width>
+struct MmaConvTile {
+  static constexpr int taps = kernel_h * kernel_w, most_pixels = 256;
+  static constexpr int a_steps = ceil_div(A, 64), a_block = ceil_div(ceil_div(A, a_steps), 16) * 16;
+  static constexpr int b_blocks = ceil_div(B, 64), b_block = ceil_div(ceil_div(B, b_blocks), 16) * 16;
+  static constexpr int stride = a_block + 8;  // an odd number of 16 bytes: neighbouring rows lie in other banks
+
+  static constexpr int column_tiles = ceil_div(width, most_pixels), columns = ceil_div(width, column_tiles);
+  static constexpr int line_tiles = ceil_div(height, greater(1, lesser(height, most_pixels / columns)));
+  static constexpr int lines = ceil_div(height, line_tiles), tiles = line_tiles * column_tiles;
+  static constexpr int patch_width = columns + kernel_w - 1, patch_lines = lines + kernel_h - 1;
+  static constexpr int area = lines * columns, patch = patch_lines * patch_width;
+  static constexpr int most_elements = 112 * 1024 / 2;  // two blocks a multiprocessor
+  static constexpr int samples =
+      tiles == 1 ? greater(1, lesser(most_pixels / area, 3 * most_elements / 4 / (patch * stride))) : 1;
+  static constexpr int pixels = samples * area, warps = ceil_div(pixels, 32), threads = 32 * warps;
+  static constexpr int patch_elements = samples * patch * stride, tap_elements = b_block * stride;
+  static constexpr int tap_block = greater(1, lesser(taps, (most_elements - patch_elements) / tap_elements));
+  static constexpr int shared_elements = patch_elements + tap_block * tap_elements;
+  static constexpr bool weights_stay = tap_block == taps && a_steps == 1;
+
+  /// Pixel `p` of a block as its place in the patches for the window's first tap.
+  D2V_HD static constexpr int place(int p) {
+    return p / area * patch + p % area / columns * patch_width + p % area % columns;
+  }
+  D2V_HD static constexpr int tap_offset(int tap) { return tap / kernel_w * patch_width + tap % kernel_w; }
+  /// Place `p` of one patch of the tile at (line, column) as a pixel of the grid, or -1 outside of it.
+  D2V_HD static constexpr int pixel(int p, int line, int column, int before_h, int before_w) {
+    const int h = line + p / patch_width - before_h, w = column + p % patch_width - before_w;
+    return h < 0 || h >= height || w < 0 || w >= width ? -1 : h * width + w;
+  }
+
+  /// Element `i` of the prepared weights: where it comes from, or -1: it is zero.
+  static constexpr std::size_t prepared_size(int groups) {
+    return static_cast<std::size_t>(groups) * a_steps * b_blocks * taps * tap_elements;
+  }
+  template <bool mirrored>
+  D2V_HD static constexpr std::ptrdiff_t prepared(std::size_t i) {
+    const auto [row, k] = divide(i, stride);
+    const auto [window, n] = divide(row, b_block);
+    const auto [block, tap] = divide(window, taps);
+    const auto [step, z] = divide(block, b_blocks);
+    const auto [g, s] = divide(step, a_steps);
+    const int a = s * a_block + k, b = z * b_block + n;
+    if (k >= a_block || a >= A || b >= B) return -1;
+    return weight_place<A, B, taps, mirrored>(static_cast<int>(g), a, b, tap);
+  }
+
+  // The gradient of the weights: a block has some taps, one a warp, of one step and block of channels.
+  static constexpr int tap_tiles = ceil_div(taps, 9), tap_warps = ceil_div(taps, tap_tiles);
+  static constexpr int sum_pixels = ceil_div(pixels, 16) * 16, gradient_stride = b_block + 8;
+  static constexpr int gradient_elements = patch_elements + sum_pixels * gradient_stride;
+  static constexpr int gradient_bytes = 2 * gradient_elements + 4 * sum_pixels;
+};
+
 /// The gradient of a convolution's weights for one tap: 4 x 4 of A x B per thread; threads that are left over share the
 /// pixels.
 template <int A, int B>

@@ -7,6 +7,7 @@
 #include <setjmp.h>
 #include <ucontext.h>
 
+#include <array>
 #include <cmath>
 #include <cstdint>
 #include <cstdio>
@@ -144,6 +145,68 @@ A __shfl_xor_sync(unsigned, A x, int offset) {
   __syncwarp();
   return x;
 }
+
+template <class A>
+A __shfl_sync(unsigned, A x, int lane) {
+  static_assert(sizeof(A) <= 8);
+  auto& words = host_device::block.exchange;
+  const std::size_t self = host_device::block.current;
+  std::memcpy(&words[self], &x, sizeof x);
+  __syncwarp();
+  std::memcpy(&x, &words[self / 32 * 32 + static_cast<std::size_t>(lane)], sizeof x);
+  __syncwarp();
+  return x;
+}
+
+namespace host_device {
+
+/// What ldmatrix.x4 does.
+template <class Half>
+void load_matrices(bool transposed, const Half* row, std::uint32_t (&x)[4]) {
+  const int lane = static_cast<int>(block.current % 32), g = lane / 4, t = lane % 4 * 2;
+  if (reinterpret_cast<std::uintptr_t>(row) % 16 != 0) fail("ldmatrix: an address is not aligned to 16 bytes");
+  auto& words = block.exchange;
+  words[block.current] = reinterpret_cast<std::uintptr_t>(row);
+  __syncwarp();
+  const std::size_t warp = block.current / 32 * 32;
+  for (int m = 0; m < 4; ++m) {
+    Half pair[2];
+    for (int k = 0; k < 2; ++k) {
+      const int r = transposed ? t + k : g, c = transposed ? g : t + k;
+      pair[k] = reinterpret_cast<const Half*>(words[warp + static_cast<std::size_t>(8 * m + r)])[c];
+    }
+    std::memcpy(&x[m], pair, sizeof x[m]);
+  }
+  __syncwarp();
+}
+
+inline float half_of(std::uint32_t word, int which) {
+  const std::uint32_t bits = which ? word & 0xFFFF0000u : word << 16;
+  float x;
+  std::memcpy(&x, &bits, sizeof x);
+  return x;
+}
+
+/// What mma.m16n8k16 does: every lane lays down its parts of both factors, then takes the sums that are its own.
+inline void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
+  static std::vector<std::array<std::uint32_t, 6>> parts;
+  const std::size_t self = block.current, warp = self / 32 * 32;
+  if (parts.size() < block.exchange.size()) parts.resize(block.exchange.size());
+  parts[self] = {a[0], a[1], a[2], a[3], b0, b1};
+  __syncwarp();
+  const int lane = static_cast<int>(self % 32), g = lane / 4, t = lane % 4 * 2;
+  for (int i = 0; i < 4; ++i)
+    for (int k = 0; k < 16; ++k) {
+      const int column = t + i % 2, word = k / 8, holder = k % 8 / 2;
+      const auto& row = parts[warp + static_cast<std::size_t>(g * 4 + holder)];
+      const auto& other = parts[warp + static_cast<std::size_t>(column * 4 + holder)];
+      c[i] += half_of(row[static_cast<std::size_t>(2 * word + i / 2)], k % 2) *
+              half_of(other[static_cast<std::size_t>(4 + word)], k % 2);
+    }
+  __syncwarp();
+}
+
+}  // namespace host_device
 
 // Dynamic shared memory: kernels declare `extern __shared__ float4 shared[]` in their namespace.
 namespace data2vec::inline v0::detail::gpu {

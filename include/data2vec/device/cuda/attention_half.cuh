@@ -1,0 +1,351 @@
+// SPDX-License-Identifier: MIT
+// Softmax attention in bfloat16 on the tensor cores, forward and backward, for sequences of any length: tiles of 64
+// queries and 64 keys, 16 of a warp. No square of the sequence is in memory: kept is the logarithm of each query's sum
+// of exponentials, in fp32. The backward runs once by queries (dq) and once by keys (dk, dv), each of which computes
+// the scores anew, so nothing is atomic.
+#pragma once
+
+#include <data2vec/device/attention.hpp>
+#include <data2vec/device/cuda/dropout.cuh>
+#include <data2vec/device/cuda/mma.cuh>
+
+namespace data2vec::inline v0::detail::gpu {
+
+/// What the kernels are given.
+struct HalfAttention {
+  int S;
+  float factor;
+  const Half *qkv, *bias;  // (rows, S, 3, H, Dh); (rows, H, S, S) or null
+  const bool* hidden;      // (rows, S) or null
+  DeviceDraws draws;
+  float* sums;  // (rows, H, S): log of the sum of exponentials
+};
+
+template <int H, int Dh>
+struct HalfTiles {
+  static_assert(Dh % 16 == 0, "data2vec: in bfloat16 on a GPU the width of a head must be a multiple of 16");
+  static constexpr int tile = 64, stride = Dh + 8, elements = tile * stride;
+  static constexpr std::ptrdiff_t step = 3 * H * Dh, out_step = H * Dh;
+  using Scores = float[tile / 8][4];  // of the warp's 16 rows
+  using Mixed = float[Dh / 8][4];
+
+  int S, row, h, lane, warp, first;  // first: of the block's rows
+
+  __device__ explicit HalfTiles(int sequence)
+      : S(sequence),
+        row(static_cast<int>(blockIdx.x) / H),
+        h(static_cast<int>(blockIdx.x) % H),
+        lane(static_cast<int>(threadIdx.x) % 32),
+        warp(static_cast<int>(threadIdx.x) / 32),
+        first(static_cast<int>(blockIdx.y) * tile) {}
+
+  __device__ const Half* part(const Half* qkv, int which) const {
+    return qkv + static_cast<std::ptrdiff_t>(row) * S * step + (which * H + h) * Dh;
+  }
+  __device__ Half* part(Half* qkv, int which) const {
+    return qkv + static_cast<std::ptrdiff_t>(row) * S * step + (which * H + h) * Dh;
+  }
+  __device__ std::ptrdiff_t heads() const { return static_cast<std::ptrdiff_t>(row) * S * out_step + h * Dh; }
+  __device__ std::size_t line() const { return (static_cast<std::size_t>(row) * H + h) * static_cast<std::size_t>(S); }
+
+  /// Rows from, from + 1, ... of x into a tile, zeros behind the sequence.
+  __device__ void load(const Half* x, std::ptrdiff_t x_step, int from, Half* to) const {
+    using Eight = Pack<Half, 8>;
+    for (int i = static_cast<int>(threadIdx.x); i < tile * (Dh / 8); i += 128) {
+      const int r = i / (Dh / 8), c = i % (Dh / 8) * 8;
+      *reinterpret_cast<Eight*>(to + r * stride + c) =
+          from + r < S ? *reinterpret_cast<const Eight*>(x + (from + r) * x_step + c) : Eight{};
+    }
+  }
+
+  /// The warp's 16 rows of `rows` times all rows of `columns`.
+  __device__ void products(const Half* rows, const Half* columns, Scores& s) const {
+    const Corner at = Corner::of_a(lane), bt = Corner::of_b(lane);
+#pragma unroll
+    for (auto& four : s)
+      for (float& x : four) x = 0;
+#pragma unroll
+    for (int k = 0; k < Dh; k += 16) {
+      std::uint32_t a[4];
+      load_matrices(rows + (warp * 16 + at.row) * stride + k + at.column, a);
+#pragma unroll
+      for (int n = 0; n < tile; n += 16) {
+        std::uint32_t b[4];
+        load_matrices(columns + (n + bt.row) * stride + k + bt.column, b);
+        multiply_add(s[n / 8], a, b[0], b[1]);
+        multiply_add(s[n / 8 + 1], a, b[2], b[3]);
+      }
+    }
+  }
+
+  /// out += weights times the rows of a tile.
+  __device__ void mix(const Scores& weights, const Half* rows, Mixed& out) const {
+    const Corner bt = Corner::of_transposed_b(lane);
+#pragma unroll
+    for (int k = 0; k < tile; k += 16) {
+      const auto& low = weights[k / 8];
+      const auto& high = weights[k / 8 + 1];
+      const std::uint32_t a[4] = {pack_halves(low[0], low[1]), pack_halves(low[2], low[3]),
+                                  pack_halves(high[0], high[1]), pack_halves(high[2], high[3])};
+#pragma unroll
+      for (int n = 0; n < Dh; n += 16) {
+        std::uint32_t b[4];
+        load_matrices<true>(rows + (k + bt.row) * stride + n + bt.column, b);
+        multiply_add(out[n / 8], a, b[0], b[1]);
+        multiply_add(out[n / 8 + 1], a, b[2], b[3]);
+      }
+    }
+  }
+
+  /// f(score, its row of the warp's: 0 or 1, row, column within the tiles) for every score of this lane.
+  template <class F>
+  __device__ void each(Scores& s, F f) const {
+#pragma unroll
+    for (int n = 0; n < tile / 8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) f(s[n][i], i / 2, warp * 16 + lane / 4 + i / 2 * 8, n * 8 + lane % 4 * 2 + i % 2);
+  }
+  /// The logit of a query and a key, from their product; -infinity where there is none.
+  __device__ float logit(const HalfAttention& in, float product, int query, int key) const {
+    if (query >= S || key >= S) return -INFINITY;
+    if (in.hidden && in.hidden[static_cast<std::size_t>(row) * S + key]) return -INFINITY;
+    const float bias = in.bias ? to_float(in.bias[(line() + query) * S + key]) : 0.0f;
+    return fmaf(product, in.factor, bias);
+  }
+  __device__ float kept(const HalfAttention& in, const DrawKey& key, int query, int other) const {
+    const auto e = (static_cast<std::uint32_t>(h) * static_cast<std::uint32_t>(S) + static_cast<std::uint32_t>(query)) *
+                       static_cast<std::uint32_t>(S) +
+                   static_cast<std::uint32_t>(other);
+    return kept_word(draw(key, e / 4)[e % 4], in.draws.threshold) ? in.draws.scale : 0.0f;
+  }
+  /// The warp's 16 rows to x, where they are inside the sequence.
+  __device__ void store_rows(const Mixed& values, const float (&scale)[2], Half* x, std::ptrdiff_t x_step) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int r = first + warp * 16 + lane / 4 + i * 8;
+      if (r >= S) continue;
+#pragma unroll
+      for (int n = 0; n < Dh / 8; ++n) {
+        const float pair[2] = {values[n][2 * i] * scale[i], values[n][2 * i + 1] * scale[i]};
+        store<2>(x + r * x_step + n * 8 + lane % 4 * 2, pair);
+      }
+    }
+  }
+};
+
+/// Over the four lanes that share a row.
+__device__ inline float quad_sum(float x) {
+  x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
+  return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
+}
+__device__ inline float quad_max(float x) {
+  x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 1));
+  return fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
+}
+
+template <int H, int Dh, bool drops>
+__global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, Half* out) {
+  extern __shared__ float4 shared[];
+  using Tiles = HalfTiles<H, Dh>;
+  const Tiles b(in.S);
+  Half *const queries = reinterpret_cast<Half*>(shared), *const keys = queries + Tiles::elements,
+              *const values = keys + Tiles::elements;
+  DrawKey key{};
+  if constexpr (drops) key = in.draws.key(b.row);
+  typename Tiles::Mixed mixed = {};
+  float most[2] = {-INFINITY, -INFINITY}, sum[2] = {0, 0};
+  b.load(b.part(in.qkv, 0), b.step, b.first, queries);
+  for (int j0 = 0; j0 < b.S; j0 += Tiles::tile) {
+    if (j0 > 0) __syncthreads();
+    b.load(b.part(in.qkv, 1), b.step, j0, keys);
+    b.load(b.part(in.qkv, 2), b.step, j0, values);
+    __syncthreads();
+    typename Tiles::Scores s;
+    b.products(queries, keys, s);
+    float now[2] = {most[0], most[1]};
+    b.each(s, [&](float& x, int i, int r, int c) {
+      x = b.logit(in, x, b.first + r, j0 + c);
+      now[i] = fmaxf(now[i], x);
+    });
+    float shrink[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      now[i] = quad_max(now[i]);
+      shrink[i] = now[i] == -INFINITY ? 1.0f : expf(most[i] - now[i]);
+      most[i] = now[i];
+      sum[i] *= shrink[i];
+    }
+#pragma unroll
+    for (auto& four : mixed)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) four[i] *= shrink[i / 2];
+    b.each(s, [&](float& x, int i, int r, int c) {
+      x = x == -INFINITY ? 0.0f : expf(x - most[i]);
+      sum[i] += x;
+      if constexpr (drops) x *= b.kept(in, key, b.first + r, j0 + c);
+    });
+    b.mix(s, values, mixed);
+  }
+  float scale[2];
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    sum[i] = quad_sum(sum[i]);
+    scale[i] = sum[i] > 0 ? 1 / sum[i] : 0.0f;
+    const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
+    if (b.lane % 4 == 0 && r < b.S) in.sums[b.line() + r] = sum[i] > 0 ? most[i] + logf(sum[i]) : INFINITY;
+  }
+  b.store_rows(mixed, scale, out + b.heads(), b.out_step);
+}
+
+/// dq of the warp's 16 queries, and for `half_attention_backward_keys` the sum of dout out of each query to `delta`.
+template <int H, int Dh, bool drops>
+__global__ void __launch_bounds__(128)
+    half_attention_backward_queries(HalfAttention in, const Half* dout, float* delta, Half* dqkv, Half* dbias) {
+  extern __shared__ float4 shared[];
+  using Tiles = HalfTiles<H, Dh>;
+  const Tiles b(in.S);
+  Half *const queries = reinterpret_cast<Half*>(shared), *const gradients = queries + Tiles::elements,
+              *const keys = gradients + Tiles::elements, *const values = keys + Tiles::elements;
+  DrawKey key{};
+  if constexpr (drops) key = in.draws.key(b.row);
+  b.load(b.part(in.qkv, 0), b.step, b.first, queries);
+  b.load(dout + b.heads(), b.out_step, b.first, gradients);
+  float sums[2], total[2] = {0, 0};
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
+    sums[i] = r < b.S ? in.sums[b.line() + r] : INFINITY;
+  }
+  typename Tiles::Scores p, dp;
+  // Probabilities and what flows into them, for the keys from j0 on.
+  const auto probabilities = [&](int j0) {
+    b.products(queries, keys, p);
+    b.products(gradients, values, dp);
+    b.each(p, [&](float& x, int i, int r, int c) {
+      const float logit = b.logit(in, x, b.first + r, j0 + c);
+      x = logit == -INFINITY ? 0.0f : expf(logit - sums[i]);
+    });
+    if constexpr (drops)
+      b.each(dp, [&](float& x, int, int r, int c) { x *= b.kept(in, key, b.first + r, j0 + c); });
+  };
+  const auto load = [&](int j0) {
+    __syncthreads();
+    b.load(b.part(in.qkv, 1), b.step, j0, keys);
+    b.load(b.part(in.qkv, 2), b.step, j0, values);
+    __syncthreads();
+  };
+  const bool single = b.S <= Tiles::tile;
+  for (int j0 = 0; j0 < b.S; j0 += Tiles::tile) {
+    load(j0);
+    probabilities(j0);
+#pragma unroll
+    for (int n = 0; n < Tiles::tile / 8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) total[i / 2] = fmaf(p[n][i], dp[n][i], total[i / 2]);
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    total[i] = quad_sum(total[i]);
+    const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
+    if (b.lane % 4 == 0 && r < b.S) delta[b.line() + r] = total[i];
+  }
+  typename Tiles::Mixed dq = {};
+  for (int j0 = 0; j0 < b.S; j0 += Tiles::tile) {
+    if (!single) {
+      load(j0);
+      probabilities(j0);
+    }
+#pragma unroll
+    for (int n = 0; n < Tiles::tile / 8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) p[n][i] *= dp[n][i] - total[i / 2];
+    if (dbias)
+      b.each(p, [&](float& x, int, int r, int c) {
+        if (b.first + r < b.S && j0 + c < b.S) put(dbias[(b.line() + b.first + r) * b.S + j0 + c], x);
+      });
+    b.mix(p, keys, dq);
+  }
+  const float scale[2] = {in.factor, in.factor};
+  b.store_rows(dq, scale, b.part(dqkv, 0), b.step);
+}
+
+/// dk and dv of the warp's 16 keys.
+template <int H, int Dh, bool drops>
+__global__ void __launch_bounds__(128)
+    half_attention_backward_keys(HalfAttention in, const Half* dout, const float* delta, Half* dqkv) {
+  extern __shared__ float4 shared[];
+  using Tiles = HalfTiles<H, Dh>;
+  const Tiles b(in.S);
+  Half *const keys = reinterpret_cast<Half*>(shared), *const values = keys + Tiles::elements,
+              *const queries = values + Tiles::elements, *const gradients = queries + Tiles::elements;
+  float *const sums = reinterpret_cast<float*>(gradients + Tiles::elements), *const totals = sums + Tiles::tile;
+  DrawKey key{};
+  if constexpr (drops) key = in.draws.key(b.row);
+  b.load(b.part(in.qkv, 1), b.step, b.first, keys);
+  b.load(b.part(in.qkv, 2), b.step, b.first, values);
+  typename Tiles::Mixed dk = {}, dv = {};
+  for (int i0 = 0; i0 < b.S; i0 += Tiles::tile) {
+    __syncthreads();
+    b.load(b.part(in.qkv, 0), b.step, i0, queries);
+    b.load(dout + b.heads(), b.out_step, i0, gradients);
+    const int i = static_cast<int>(threadIdx.x);
+    if (i < Tiles::tile) {
+      sums[i] = i0 + i < b.S ? in.sums[b.line() + i0 + i] : INFINITY;
+      totals[i] = i0 + i < b.S ? delta[b.line() + i0 + i] : 0.0f;
+    }
+    __syncthreads();
+    typename Tiles::Scores p, dp;  // (keys, queries)
+    b.products(keys, queries, p);
+    b.products(values, gradients, dp);
+#pragma unroll
+    for (int n = 0; n < Tiles::tile / 8; ++n)
+#pragma unroll
+      for (int k = 0; k < 4; ++k) {
+        const int r = b.warp * 16 + b.lane / 4 + k / 2 * 8, c = n * 8 + b.lane % 4 * 2 + k % 2;
+        const float logit = b.logit(in, p[n][k], i0 + c, b.first + r);
+        const float probability = logit == -INFINITY ? 0.0f : expf(logit - sums[c]);
+        const float kept = drops ? b.kept(in, key, i0 + c, b.first + r) : 1.0f;
+        p[n][k] = probability * kept;
+        dp[n][k] = probability * (dp[n][k] * kept - totals[c]);
+      }
+    b.mix(p, gradients, dv);
+    b.mix(dp, queries, dk);
+  }
+  const float one[2] = {1, 1}, scale[2] = {in.factor, in.factor};
+  b.store_rows(dv, one, b.part(dqkv, 2), b.step);
+  b.store_rows(dk, scale, b.part(dqkv, 1), b.step);
+}
+
+/// The launches. `kept` is the memory that attention leaves for its backward.
+template <int H, int Dh, bool drops, class D>
+struct HalfAttentionKernels {
+  using Tiles = HalfTiles<H, Dh>;
+  static constexpr std::size_t tile_bytes = sizeof(Half) * Tiles::elements;
+
+  static HalfAttention input(D& d, int sequence, const Half* qkv, const AttentionExtras<Half>& extras,
+                             const Half* kept) {
+    return {sequence,
+            static_cast<float>(1 / std::sqrt(static_cast<double>(Dh))),
+            qkv,
+            extras.bias,
+            extras.key_hidden,
+            DeviceDraws(d, extras.dropout),
+            reinterpret_cast<float*>(const_cast<Half*>(kept))};
+  }
+  static dim3 grid(int rows, int sequence) {
+    return dim3(static_cast<unsigned>(rows * H), static_cast<unsigned>(ceil_div(sequence, Tiles::tile)));
+  }
+  static void forward(D& d, int rows, const HalfAttention& in, Half* out) {
+    d.launch("attention", grid(rows, in.S), 128, 3 * tile_bytes, &half_attention_forward<H, Dh, drops>, in, out);
+  }
+  static void backward(D& d, int rows, const HalfAttention& in, const Half* dout, Half* dqkv, Half* dbias) {
+    constexpr const char* name = "attention_backward";
+    auto* const delta = d.template scratch<float>(name, static_cast<std::size_t>(rows) * H * in.S);
+    d.launch(name, grid(rows, in.S), 128, 4 * tile_bytes, &half_attention_backward_queries<H, Dh, drops>, in, dout,
+             delta, dqkv, dbias);
+    d.launch(name, grid(rows, in.S), 128, 4 * tile_bytes + 2 * sizeof(float) * Tiles::tile,
+             &half_attention_backward_keys<H, Dh, drops>, in, dout, static_cast<const float*>(delta), dqkv);
+  }
+};
+
+}  // namespace data2vec::inline v0::detail::gpu
