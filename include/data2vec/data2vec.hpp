@@ -8,6 +8,7 @@
 #include <data2vec/decoder/linear.hpp>
 #include <data2vec/decoder/transformer.hpp>
 #include <data2vec/device/cpu/all.hpp>
+#include <data2vec/masking/bert.hpp>
 #include <data2vec/masking/block.hpp>
 #include <data2vec/masking/random.hpp>
 #include <data2vec/masking/span.hpp>
@@ -16,6 +17,7 @@
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/data2vec2.hpp>
 #include <data2vec/objective/models.hpp>
+#include <data2vec/objective/roberta.hpp>
 #include <data2vec/training/recipes.hpp>
 #include <data2vec/training/trainer.hpp>
 #include <data2vec/version.hpp>

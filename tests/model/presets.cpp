@@ -298,6 +298,42 @@ TEST_CASE("the published text models") {
   CHECK(tensor<TextBase>("modality_encoders.TEXT.decoder.proj.0.weight").init.kind == Distribution::normal);
 }
 
+TEST_CASE("the published RoBERTa models") {
+  Config expected{.embed_dim = 768, .depth = 12, .num_heads = 12, .mlp_ratio = 4, .norm_eps = 1e-5, .norm_affine = true,
+                  .layer_norm_first = false, .block_names = BlockNames::fairseq, .encoder_dropout = 0.1,
+                  .post_mlp_drop = 0.1, .attention_dropout = 0.1, .activation_dropout = 0, .dropout_input = 0,
+                  .layerdrop = 0};
+  CHECK(RobertaBase::config == expected);
+  expected.embed_dim = 1024, expected.depth = 24, expected.num_heads = 16;
+  CHECK(RobertaLarge::config == expected);
+  CHECK(RobertaBase::First::M::text == TextConfig{.vocab_size = 50'265, .tokens = 512, .pad = 1,
+                                                  .max_source_positions = 512, .layernorm_embedding = true,
+                                                  .dropout = 0.1, .modality = {.padding = Padding::exact}});
+  CHECK(RobertaBase::First::Masking::config == TokenMaskConfig{.mask_prob = 0.15, .leave_unmasked_prob = 0.1,
+                                                               .random_token_prob = 0.1, .mask_multiple_length = 1,
+                                                               .mask_whole_words = false});
+  // Tokens, positions and norm; twelve blocks; dense layer, norm and bias of the head.
+  CHECK(RobertaBase::parameter_count ==
+        (50'265 + 514 + 2) * 768 + 12 * (4 * 768 * 768 + 2 * 768 * 3072 + 4 * 768 + 3072 + 768 + 4 * 768) +
+            768 * 768 + 3 * 768 + 50'265);
+  const auto check = [](const TrainerOptions& options, double lr, std::int64_t warmup, std::int64_t total) {
+    const auto* schedule = std::get_if<PolynomialSchedule>(&options.schedule);
+    REQUIRE(schedule);
+    CHECK(schedule->lr == lr);
+    CHECK(schedule->warmup_updates == warmup);
+    CHECK(schedule->total_num_update == total);
+    CHECK(schedule->power == 1);
+    CHECK(options.optimizer.adam_betas == std::array{0.9, 0.98});
+    CHECK(options.optimizer.adam_eps == 1e-6);
+    CHECK(options.optimizer.weight_decay == 0.01);
+    CHECK(options.optimizer.clip_norm == 0);
+    CHECK(options.optimizer.decay_scope == DecayScope::all);
+    CHECK(options.rates.embedding_dropout == 0.1);
+  };
+  check(roberta_base_recipe(), 5e-4, 10'000, 125'000);
+  check(roberta_large_recipe(), 4e-4, 30'000, 500'000);
+}
+
 TEST_CASE("all tensors of the published models against the reference's state dicts") {
   const char* const name = "model/presets, state dicts";
 #if __has_include(<nlohmann/json.hpp>)

@@ -93,7 +93,7 @@ class BaselineCase {
     const double norm = std::sqrt(squares) / sample_size;
     const OptimizerConfig config = baseline_optimizer(case_);
     const double factor = clip_factor(norm, config.clip_norm) / sample_size, lr = case_.number("optimizer.lr");
-    const Buffer<float> before = weights;
+    const std::vector<float> before(weights.begin(), weights.end());
     const OptimizerState<float> state{weights.data(), gradient.data(), m.data(), v.data()};
     for (const TensorInfo& info : tensor_table<Parameters>)
       if (case_.has("grad." + std::string(info.name.view())))
@@ -107,7 +107,7 @@ class BaselineCase {
 
   /// `after1.`, given what was there before: where the gradient is more than noise, values; elsewhere the length of the
   /// step.
-  void compare_after1(const Buffer<float>& before, double lr) {
+  void compare_after1(const std::vector<float>& before, double lr) {
     const double least = case_.number("verify.after1_compare.only_where_abs_grad_at_least");
     const double decay = case_.number("optimizer.weight_decay");
     for (const TensorInfo& info : tensor_table<Parameters>) {
@@ -120,7 +120,7 @@ class BaselineCase {
       bool near = true;
       for (std::size_t i = 0; i < info.size; ++i) {
         const auto found = static_cast<double>(weights.data()[info.offset + i]);
-        const auto start = static_cast<double>(before.data()[info.offset + i]);
+        const auto start = static_cast<double>(before[info.offset + i]);
         if (!moved || std::fabs(static_cast<double>(reference[i])) >= least) {
           ours.push_back(static_cast<float>(found));
           theirs.push_back(expected[i]);

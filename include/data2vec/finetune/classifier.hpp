@@ -31,6 +31,13 @@ struct ClassifierConfig {
   }
 };
 
+/// What stands before the encoder's names in a fine-tuned model: "model", as data2vec 2.0 has it, or what the model says.
+template <class Model>
+inline constexpr const char* encoder_prefix = [] {
+  if constexpr (requires { Model::encoder_prefix; }) return Model::encoder_prefix;
+  else return "model";
+}();
+
 template <class Model, ClassifierConfig H>
 struct Classifier {
   static constexpr ClassifierConfig head_config = H;
@@ -54,14 +61,14 @@ struct Classifier {
   template <class T, int B>
   using Samples = View<const SampleOf<M, T>, B, M::sample_size>;
 
-  /// Under the reference's names: "model." and the encoder's, "fc_norm", "head" (or the other head's name).
+  /// Under the reference's names: the model's prefix and the encoder's, "fc_norm", "head" (or the other head's name).
   template <class T>
   struct Parameters {
     EncoderParameters<T> model;
     std::conditional_t<H.use_fc_norm, typename FcNorm::template Parameters<T>, Nothing> fc_norm;
     typename Head::template Parameters<T> head;
     static constexpr void visit(auto&& f, auto&... p) {
-      f("model", p.model...);
+      f(encoder_prefix<Model>, p.model...);
       f("fc_norm", p.fc_norm...);
       f(Head::name, p.head...);
     }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <data2vec/core/parameter.hpp>
+#include <data2vec/masking/bert.hpp>
 #include <data2vec/model/config.hpp>
 
 namespace data2vec::inline v0 {
@@ -137,6 +138,16 @@ constexpr void for_each_field(const DecoderConfig& c, F&& f) {
   f("decoder_residual", c.decoder_residual);
   f("projection_layers", c.projection_layers);
   f("projection_ratio", c.projection_ratio);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const TokenMaskConfig& c, F&& f) {
+  f("mask_prob", c.mask_prob);
+  f("leave_unmasked_prob", c.leave_unmasked_prob);
+  f("random_token_prob", c.random_token_prob);
+  f("mask_multiple_length", c.mask_multiple_length);
+  f("mask_whole_words", c.mask_whole_words);
 }
 
 /// Calls `f(name, value)` for every field.

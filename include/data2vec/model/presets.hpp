@@ -187,4 +187,28 @@ inline constexpr DecoderConfig text_decoder{.decoder_dim = 768,
                                             .projection_layers = 2,
                                             .projection_ratio = 2};
 
+// RoBERTa: examples/roberta/config/pretraining/base.yaml, and the sizes of the paper (Liu et al., 2019, table 9).
+
+/// Base: 12 blocks of width 768.
+inline constexpr Config roberta_base{.embed_dim = 768,
+                                     .depth = 12,
+                                     .num_heads = 12,
+                                     .mlp_ratio = 4,
+                                     .norm_eps = 1e-5,
+                                     .block_names = BlockNames::fairseq,
+                                     .encoder_dropout = 0.1,
+                                     .post_mlp_drop = 0.1,
+                                     .attention_dropout = 0.1};
+/// Large: 24 blocks of width 1024.
+inline constexpr Config roberta_large = [] {
+  Config c = roberta_base;
+  c.embed_dim = 1024;
+  c.depth = 24;
+  c.num_heads = 16;
+  return c;
+}();
+
+inline constexpr TextConfig roberta_tokens{
+    .vocab_size = 50'265, .tokens = 512, .dropout = 0.1, .modality = {.padding = Padding::exact}};
+
 }  // namespace data2vec::inline v0

@@ -13,12 +13,6 @@
 
 namespace data2vec::inline v0 {
 
-/// Sees intermediate values of a step: `observe("targets", index, pointer, count)`. The default sees nothing.
-struct NoObserver {
-  template <class T>
-  void operator()(const char*, int, const T*, std::size_t) const {}
-};
-
 /// A branch under a configuration; that they fit is checked by the model (objective/data2vec2.hpp).
 template <Config C, class Br>
 struct BranchStep {

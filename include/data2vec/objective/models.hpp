@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The published models of data2vec 2.0 as types.
+// The published models as types.
 #pragma once
 
 #include <data2vec/decoder/conv1d.hpp>
@@ -11,6 +11,7 @@
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/model/presets.hpp>
 #include <data2vec/objective/data2vec2.hpp>
+#include <data2vec/objective/roberta.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -59,5 +60,10 @@ struct TextBase : Data2Vec2<text_base, detail::TextBranch<text_base_masks>> {};
 struct TextLarge : Data2Vec2<text_large, detail::TextBranch<text_large_masks>> {};
 /// The same with a smooth L1 loss.
 struct TextLarge1M : Data2Vec2<text_large_1m, detail::TextBranch<text_large_masks>> {};
+
+/// RoBERTa: 124 million parameters, of which 39 in the vectors of tokens, which the output layer shares.
+struct RobertaBase : MaskedLanguageModel<roberta_base, Text<roberta_tokens>, TokenMask<512, TokenMaskConfig{}>> {};
+/// 355 million.
+struct RobertaLarge : MaskedLanguageModel<roberta_large, Text<roberta_tokens>, TokenMask<512, TokenMaskConfig{}>> {};
 
 }  // namespace data2vec::inline v0

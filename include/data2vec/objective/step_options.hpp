@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: MIT
-// What may differ from run to run in a step of a branch: dropout rates, loss weights, noise.
+// What may differ from run to run in a step of a branch: dropout rates, loss weights, noise; and what watches a step.
 #pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
 
 #include <data2vec/layers/dropout.hpp>
 #include <data2vec/model/config.hpp>
@@ -8,11 +12,18 @@
 
 namespace data2vec::inline v0 {
 
+/// Sees intermediate values of a step: `observe("targets", index, pointer, count)`. The default sees nothing.
+struct NoObserver {
+  template <class T>
+  void operator()(const char*, int, const T*, std::size_t) const {}
+};
+
 /// What may differ from branch to branch of a model.
 struct BranchOptions {
   DropoutRates rates = {};
   LossWeights loss = {};
   double mask_noise_std = 0.01;
+  std::vector<std::uint8_t> begins_word = {};  ///< by token id, for masks of whole words: whether it begins a word
 };
 
 /// The rates that an encoder's configuration and its modality's give.

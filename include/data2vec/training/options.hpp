@@ -23,12 +23,13 @@ struct TrainerOptions {
   std::uint64_t seed = 1;
   int threads = 0;              ///< 0: as many as the machine has
   int accumulation = 1;         ///< micro-batches of an update: calls of Trainer::step() until the weights change
+  std::vector<std::uint8_t> begins_word = {};  ///< by token id, for masks of whole words: whether it begins a word
   std::vector<BranchOptions> others = {};  ///< of the second branch, the third, ...; absent: as the first's above
 
   /// Those of branch `i`.
   BranchOptions of_branch(int i) const {
     if (i > 0 && static_cast<std::size_t>(i) <= others.size()) return others[static_cast<std::size_t>(i - 1)];
-    return {rates, loss, mask_noise_std};
+    return {rates, loss, mask_noise_std, begins_word};
   }
 
   /// What the configuration of a model says, the rest as above.

@@ -77,4 +77,26 @@ inline TrainerOptions text_base_recipe() { return detail::text_recipe<TextBase>(
 inline TrainerOptions text_large_recipe() { return detail::text_recipe<TextLarge>(1e-4, 600'000); }
 inline TrainerOptions text_large_1m_recipe() { return detail::text_recipe<TextLarge1M>(1e-4, 1'000'000); }
 
+namespace detail {
+/// The run-time settings that the published RoBERTa models share.
+template <class Model>
+TrainerOptions roberta_recipe(const PolynomialSchedule& schedule) {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = schedule;
+  options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 0,
+                       .decay_scope = DecayScope::all};
+  return options;
+}
+}  // namespace detail
+
+/// RoBERTa: batches of 2048 sequences of 512 tokens (base, the repository's configuration), 8192 (large, the paper).
+inline TrainerOptions roberta_base_recipe() {
+  return detail::roberta_recipe<RobertaBase>(
+      {.lr = 5e-4, .warmup_updates = 10'000, .total_num_update = 125'000});
+}
+inline TrainerOptions roberta_large_recipe() {
+  return detail::roberta_recipe<RobertaLarge>(
+      {.lr = 4e-4, .warmup_updates = 30'000, .total_num_update = 500'000});
+}
+
 }  // namespace data2vec::inline v0
