@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstring>
 #include <deque>
 #include <limits>
 #include <string>
@@ -53,12 +54,9 @@ class HostSide {
 
   template <class T>
   T* in(const std::vector<T>& v) {
-    if constexpr (std::is_same_v<T, float>)
-      return floats_.emplace_back(v).data();
-    else if constexpr (std::is_same_v<T, double>)
-      return doubles_.emplace_back(v).data();
-    else
-      return reinterpret_cast<T*>(words_.emplace_back(v.begin(), v.end()).data());
+    auto& memory = memory_.emplace_back((v.size() * sizeof(T) + sizeof(Sixteen) - 1) / sizeof(Sixteen));
+    std::memcpy(memory.data(), v.data(), v.size() * sizeof(T));
+    return reinterpret_cast<T*>(memory.data());
   }
   template <class T>
   std::vector<T> out(const T* p, std::size_t n) {
@@ -66,9 +64,10 @@ class HostSide {
   }
 
  private:
-  std::deque<std::vector<float>> floats_;
-  std::deque<std::vector<double>> doubles_;
-  std::deque<std::vector<std::uint32_t>> words_;
+  struct alignas(16) Sixteen {
+    char bytes[16];
+  };
+  std::deque<std::vector<Sixteen>> memory_;
 };
 
 /// Collects what a device makes of the cases.

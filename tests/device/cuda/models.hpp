@@ -50,6 +50,14 @@ struct Plain : Data2Vec2<plain_config, Branch<Vision<images>, Inverse, Conv2dDec
 struct Noisy : Data2Vec2<noisy_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
 struct Skipping : Data2Vec2<skipping_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
 
+/// Heads as wide as bfloat16 needs them.
+inline constexpr Config wide_config = [] {
+  Config c = plain_config;
+  c.embed_dim = 32;
+  return c;
+}();
+struct Wide : Data2Vec2<wide_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
+
 inline constexpr int batch = 2, sample = 64;
 
 /// What a step reports and what it leaves, by name.

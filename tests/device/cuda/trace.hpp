@@ -10,10 +10,10 @@ namespace models {
 
 using Fp32 = BasicCuda<Precision::fp32>;
 
-template <class Model>
+template <class Model, Precision P = Precision::fp32>
 Trace trace(int steps, int accumulation) {
   Trace trace;
-  Trainer<Model, Fp32, batch> trainer(options_of<Model>(accumulation), {.deterministic = true});
+  Trainer<Model, BasicCuda<P>, batch> trainer(options_of<Model>(accumulation), {.deterministic = true});
   std::vector<float> samples;
   std::vector<std::uint32_t> ids;
   const std::vector<float> zeros(trainer.size);

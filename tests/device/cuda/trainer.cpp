@@ -18,6 +18,9 @@ TEST_CASE("training with all kinds of dropout agrees with the CPU, with micro-ba
   compare(train_on_cpu("noisy", 4, 1), trace<Noisy>(4, 1), 1);
   compare(train_on_cpu("noisy", 4, 2), trace<Noisy>(4, 2), 2);
 }
+TEST_CASE("training in bfloat16 agrees with the CPU as far as bfloat16 goes") {
+  compare_roughly(train_on_cpu("wide", 4, 1), trace<Wide, Precision::bf16>(4, 1));
+}
 TEST_CASE("training with layer drop agrees with the CPU") {
   compare(train_on_cpu("skipping", 4, 1), trace<Skipping>(4, 1), 1);
 }

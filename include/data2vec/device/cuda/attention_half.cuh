@@ -18,7 +18,7 @@ struct HalfAttention {
   const Half *qkv, *bias;  // (rows, S, 3, H, Dh); (rows, H, S, S) or null
   const bool* hidden;      // (rows, S) or null
   DeviceDraws draws;
-  float* sums;  // (rows, H, S): log of the sum of exponentials
+  float* sums;  // (rows, H, S): log of the sum of exponentials; null where no backward follows
 };
 
 template <int H, int Dh>
@@ -192,7 +192,7 @@ __global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, 
     sum[i] = quad_sum(sum[i]);
     scale[i] = sum[i] > 0 ? 1 / sum[i] : 0.0f;
     const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
-    if (b.lane % 4 == 0 && r < b.S) in.sums[b.line() + r] = sum[i] > 0 ? most[i] + logf(sum[i]) : INFINITY;
+    if (in.sums && b.lane % 4 == 0 && r < b.S) in.sums[b.line() + r] = sum[i] > 0 ? most[i] + logf(sum[i]) : INFINITY;
   }
   b.store_rows(mixed, scale, out + b.heads(), b.out_step);
 }

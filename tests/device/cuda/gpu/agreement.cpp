@@ -5,6 +5,7 @@
 #include <data2vec/device/cpu/all.hpp>
 
 #include "tests/device/cuda/cases_arrays.hpp"
+#include "tests/device/cuda/cases_half.hpp"
 #include "tests/device/cuda/cases_layers.hpp"
 #include "tests/device/cuda/compare.hpp"
 #include "tests/device/cuda/compare_traces.hpp"
@@ -43,6 +44,15 @@ TEST_CASE("attention agrees with the CPU") {
 TEST_CASE("convolutions agree with the CPU") {
   if (no_device()) return;
   cases::compare(on_cpu([](auto& side) { return cases::grids(side); }), cases::grids_on_device());
+}
+TEST_CASE("kernels on bfloat16 agree with the CPU") {
+  if (no_device()) return;
+  cases::HostSide<Cpu> cpu;
+  cases::compare(cases::halves<float>(cpu), cases::halves_on_device());
+}
+TEST_CASE("training in bfloat16 agrees with the CPU as far as bfloat16 goes") {
+  if (no_device()) return;
+  models::compare_roughly(models::train_on_cpu("wide", 4, 1), cases::train_on_device("wide", 4, 1));
 }
 TEST_CASE("training agrees with the CPU") {
   if (no_device()) return;

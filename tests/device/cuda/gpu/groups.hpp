@@ -14,6 +14,7 @@ Results arrays_on_device();
 Results matrices_on_device();
 Results sequences_on_device();
 Results grids_on_device();
+Results halves_on_device();
 models::Trace train_on_device(const std::string& model, int steps, int accumulation);
 
 }  // namespace cases

@@ -10,6 +10,7 @@ namespace cases {
 
 models::Trace train_on_device(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return models::trace<models::Plain>(steps, accumulation);
+  if (model == "wide") return models::trace<models::Wide, Precision::bf16>(steps, accumulation);
   if (model == "noisy") return models::trace<models::Noisy>(steps, accumulation);
   return models::trace<models::Skipping>(steps, accumulation);
 }
@@ -19,7 +20,7 @@ using VitBImages = Vision<vision_base_images>;
 struct VitB : Data2Vec2<vision_base, Branch<VitBImages, InverseBlockMask<VitBImages::grid, vision_base_masks>,
                                             Conv2dDecoder<vision_base_decoder>>> {};
 StepReport vit_b_step(const Batch<float>& batch) {
-  Trainer<VitB, BasicCuda<Precision::tf32>, 64> trainer{TrainerOptions{}};
+  Trainer<VitB, Cuda, 64> trainer{TrainerOptions{}};
   return trainer.step(batch);
 }
 

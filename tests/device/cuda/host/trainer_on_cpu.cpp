@@ -31,6 +31,7 @@ Trace train(int steps, int accumulation) {
 
 Trace train_on_cpu(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return train<Plain>(steps, accumulation);
+  if (model == "wide") return train<Wide>(steps, accumulation);
   if (model == "noisy") return train<Noisy>(steps, accumulation);
   return train<Skipping>(steps, accumulation);
 }
