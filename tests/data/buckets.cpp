@@ -82,6 +82,15 @@ TEST_CASE("buckets: an epoch has each recording once, in batches of its own buck
     }
 }
 
+TEST_CASE("buckets: batches of a multiple of rows") {
+  d2v::BucketPlan<Three> plan(lengths(203), {.max_samples = 1100, .row_multiple = 4}, 7);
+  CHECK(plan.rows(0) == 8);
+  CHECK(plan.rows(1) == 4);
+  CHECK(plan.rows(2) == 4);  // at least that many, though only two fit
+  for (std::uint64_t b = 0; b < plan.batches_per_epoch(); ++b) CHECK(plan.batch(b).ids.size() % 4 == 0);
+  CHECK_THROWS_AS((d2v::BucketPlan<Three>(lengths(9), {.row_multiple = 0}, 7)), d2v::OptionError);
+}
+
 TEST_CASE("buckets: order is a function of seed, epoch and index, whatever was asked before") {
   const Lengths list = lengths(120);
   const d2v::BucketOptions options{.max_samples = 800, .drop_partial = false};

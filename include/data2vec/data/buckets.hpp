@@ -65,6 +65,7 @@ struct BucketOptions {
   BucketFit fit = BucketFit::crop;
   std::int64_t max_samples = 1'000'000;  ///< in a batch: max_samples / length recordings, but one at least
   int max_rows = 256;                    ///< recordings in a batch at most
+  int row_multiple = 1;                  ///< recordings in a batch are a multiple of this, at least that many
   /// Training drops the recordings of an epoch that do not fill a batch of their bucket; an evaluation keeps them.
   bool drop_partial = true;
   bool shuffle = true;  ///< random order, another one each epoch; else that of the recordings
@@ -88,6 +89,9 @@ class BucketPlan {
     if (options.max_samples < 1 || options.max_rows < 1)
       throw OptionError("BucketOptions: expected max_samples and max_rows of 1 or more, found " +
                         std::to_string(options.max_samples) + " and " + std::to_string(options.max_rows));
+    if (options.row_multiple < 1 || options.row_multiple > options.max_rows)
+      throw OptionError("BucketOptions::row_multiple: expected 1 to " + std::to_string(options.max_rows) + ", found " +
+                        std::to_string(options.row_multiple));
     if (lengths.size() > std::numeric_limits<std::uint32_t>::max())
       throw OptionError("BucketPlan: expected less than 2^32 recordings, found " + std::to_string(lengths.size()));
     std::array<std::uint32_t, B::count + 1> begin{};
@@ -124,7 +128,8 @@ class BucketPlan {
   /// Recordings in a full batch of a bucket.
   int rows(int bucket) const {
     const std::int64_t fitting = options_.max_samples / B::lengths.at(static_cast<std::size_t>(bucket));
-    return static_cast<int>(std::clamp<std::int64_t>(fitting, 1, options_.max_rows));
+    const auto rows = static_cast<int>(std::clamp<std::int64_t>(fitting, 1, options_.max_rows));
+    return std::max(rows / options_.row_multiple, 1) * options_.row_multiple;
   }
   /// Recordings of a bucket, whether they fill batches or not.
   std::int64_t members(int bucket) const {

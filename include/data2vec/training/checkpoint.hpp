@@ -69,6 +69,10 @@ struct Description {
     json["model"] = detail::fields_of(Model::config);
     using SharedDec = typename Model::First::SharedDec;
     if constexpr (Model::First::has_shared) json["shared_decoder"] = detail::fields_of(SharedDec::config);
+    if constexpr (requires { Model::lengths; }) {  // what else its branches are made of is the same
+      json["lengths"] = Model::lengths;
+      return json;
+    }
     [&]<int... i>(std::integer_sequence<int, i...>) {
       ((json["further"][Model::template BranchAt<i + 1>::M::name] = of<i + 1>()), ...);
     }(std::make_integer_sequence<int, Model::branches - 1>{});

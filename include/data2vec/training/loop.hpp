@@ -91,6 +91,14 @@ inline void remove_leftovers(const std::string& folder) {
   }
 }
 
+/// Whether the monitor, which knows a model's first length, can look at a batch.
+template <class AnyBatch>
+bool can_be_monitored(const AnyBatch& batch) {
+  if constexpr (requires { batch.bucket; })
+    if (batch.bucket != 0) return false;
+  return batch.ids.size() >= 8;
+}
+
 template <class Trainer, class Next>
 using ReportOf = std::remove_cvref_t<decltype(std::declval<Trainer&>().step(std::declval<Next&>()()))>;
 
@@ -156,7 +164,7 @@ LoopEnd run_loop(Trainer& trainer, const LoopOptions& options, Next&& next, cons
     }
     skipped = 0;
     if constexpr (has_teacher)
-      if (options.monitor_every > 0 && report.update % options.monitor_every == 0 && batch.ids.size() >= 8) {
+      if (options.monitor_every > 0 && report.update % options.monitor_every == 0 && detail::can_be_monitored(batch)) {
         const HealthReport health =
             monitor.look(batch.samples.data(), trainer.weights().data(), trainer.teacher().data(), report.target_var,
                          report.pred_var, report.ema_decay, batch.lengths.empty() ? nullptr : batch.lengths.data());
