@@ -66,7 +66,12 @@ void half_attention(HalfRun<T, Side>& run, int rows, int S, bool with_bias, bool
   if (with_hidden) extras.key_hidden = reinterpret_cast<const bool*>(run.side.in(hidden));
   std::vector<std::uint32_t> ids(static_cast<std::size_t>(rows));
   for (std::size_t i = 0; i < ids.size(); ++i) ids[i] = static_cast<std::uint32_t>(5 * i);
-  if (drops) extras.dropout = {.seed = 3, .update = 1, .sample_ids = run.side.in(ids), .rate = 0.25};
+  if (drops) {  // one by one: nvcc 13.0 drops the names of a braced list that a template assigns
+    extras.dropout.seed = 3;
+    extras.dropout.update = 1;
+    extras.dropout.sample_ids = run.side.in(ids);
+    extras.dropout.rate = 0.25;
+  }
   T *p = run.space(tokens * H * kept), *out = run.space(tokens * H * Dh), *dqkv = run.space(tokens * 3 * H * Dh);
   T* const dbias = with_bias ? run.space(square) : nullptr;
   data2vec::device::attention<H, Dh, drops>(d, rows, S, qkv, extras, p, out);
