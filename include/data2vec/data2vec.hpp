@@ -6,6 +6,7 @@
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/decoder/cross_attention.hpp>
 #include <data2vec/decoder/linear.hpp>
+#include <data2vec/decoder/pixel.hpp>
 #include <data2vec/decoder/transformer.hpp>
 #include <data2vec/device/cpu/all.hpp>
 #include <data2vec/masking/bert.hpp>
@@ -16,6 +17,7 @@
 #include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/data2vec2.hpp>
+#include <data2vec/objective/mae.hpp>
 #include <data2vec/objective/models.hpp>
 #include <data2vec/objective/roberta.hpp>
 #include <data2vec/training/recipes.hpp>

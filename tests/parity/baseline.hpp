@@ -26,6 +26,13 @@ inline OptimizerConfig baseline_optimizer(const Case& c) {
           .corrected_eps = torch};
 }
 
+/// A tensor of whole numbers of any type.
+inline std::vector<std::int32_t> whole_numbers(const Case& c, const std::string& tensor, std::size_t count) {
+  std::vector<std::int32_t> numbers;
+  for (std::size_t i = 0; i < count; ++i) numbers.push_back(static_cast<std::int32_t>(c.value(tensor, i)));
+  return numbers;
+}
+
 /// Weights of a struct of parameters with gradient and moments, filled from a case and compared with it.
 template <class Parameters>
 class BaselineCase {
@@ -107,7 +114,7 @@ class BaselineCase {
 
   /// `after1.`, given what was there before: where the gradient is more than noise, values; elsewhere the length of the
   /// step.
-  void compare_after1(const std::vector<float>& before, double lr) {
+  void compare_after1(std::span<const float> before, double lr) {
     const double least = case_.number("verify.after1_compare.only_where_abs_grad_at_least");
     const double decay = case_.number("optimizer.weight_decay");
     for (const TensorInfo& info : tensor_table<Parameters>) {

@@ -13,16 +13,10 @@
 
 #include <data2vec/data2vec.hpp>
 
+#include "given_mask.hpp"
 #include "support.hpp"
 
 namespace data2vec::parity {
-
-/// A mask that comes from the case, with its numbers of visible and hidden tokens.
-template <int tokens_, int visible_, int masked_>
-struct GivenMask {
-  static constexpr int tokens = tokens_, visible = visible_, masked = masked_;
-  static void sample(Rng&, Mask<tokens>&) {}
-};
 
 /// Weights, teacher, gradients and moments of a model in memory, filled from and compared with tensors of a case.
 template <class Model>

@@ -4,11 +4,17 @@
 
 namespace data2vec::parity {
 
+std::string mae_source(const nlohmann::json&, const SafetensorsFile&);
+std::string mae_finetune_source(const nlohmann::json&, const SafetensorsFile&);
+std::string mae_linprobe_source(const nlohmann::json&, const SafetensorsFile&);
 std::string roberta_source(const nlohmann::json&, const SafetensorsFile&);
 std::string roberta_sentences_source(const nlohmann::json&, const SafetensorsFile&);
 
 const System* system_of(const std::string& kind) {
   static constexpr System systems[] = {
+      {"mae", "mae.hpp", &mae_source},
+      {"mae_finetune", "mae.hpp", &mae_finetune_source},
+      {"mae_linprobe", "mae.hpp", &mae_linprobe_source},
       {"roberta_mlm", "roberta.hpp", &roberta_source},
       {"roberta_cls", "roberta.hpp", &roberta_sentences_source},
   };

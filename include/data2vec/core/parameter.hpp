@@ -55,9 +55,11 @@ struct Field {
   Init init = {};
   bool trained = true;
   int gap = -1;  ///< elements, always zero, between it and the tensor before; -1: as many as alignment asks for
+  bool decays = true;  ///< false: exempt from weight decay whatever its shape
   constexpr Field(const char* n) : name(n) {}
   constexpr Field(std::string_view n) : name(n) {}
-  constexpr Field(const char* n, Init i, bool t = true, int g = -1) : name(n), init(i), trained(t), gap(g) {}
+  constexpr Field(const char* n, Init i, bool t = true, int g = -1, bool decay = true)
+      : name(n), init(i), trained(t), gap(g), decays(decay) {}
 };
 
 /// "0", "1", ... "99" as the name of an element.
@@ -94,10 +96,11 @@ struct TensorInfo {
   std::array<int, 5> shape{};
   Init init;
   bool trained = true;
+  bool decays = true;
 
   /// What the reference means to exempt from weight decay: vectors, biases, ALiBi scales (its code decays them too).
   constexpr bool exempt_from_decay() const {
-    return rank <= 1 || name.view().ends_with(".bias") || name.view().ends_with("alibi_scale");
+    return !decays || rank <= 1 || name.view().ends_with(".bias") || name.view().ends_with("alibi_scale");
   }
 };
 
@@ -194,6 +197,7 @@ inline constexpr auto tensor_table = [] {
         for (std::size_t i = 0; i < V::rank; ++i) info.shape[i] = V::shape[i];
         info.init = field.init;
         info.trained = field.trained;
+        info.decays = field.decays;
       },
       p);
   return table;

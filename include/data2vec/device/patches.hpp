@@ -23,7 +23,13 @@ void patches(D& d, int rows, In<T> images, T* out) {
   kernel::Patches<D>::template channels_first<C, input, patch, T>(d, rows, images, out);
 }
 
-/// The same, each patch ordered (pixel row, pixel column, channel) and normalised by its own mean and unbiased
+/// The same, each patch ordered (pixel row, pixel column, channel).
+template <int C, Extent input, Extent patch, Device D, class T>
+void pixel_patches(D& d, int rows, In<T> images, T* out) {
+  kernel::Patches<D>::template channels_last<C, input, patch, T>(d, rows, images, out);
+}
+
+/// Those, normalised by its own mean and unbiased
 /// variance: (v - mean) / sqrt(variance + 1e-6). The targets of pixel reconstruction.
 template <int C, Extent input, Extent patch, Device D, class T>
 void normalised_patches(D& d, int rows, In<T> images, T* out) {

@@ -38,10 +38,20 @@ inline constexpr const char* encoder_prefix = [] {
   else return "model";
 }();
 
+namespace detail {
+/// The encoder's configuration in fine-tuning, where a system has another one.
+template <class Model>
+constexpr Config fine_tuning_config(const ClassifierConfig& head) {
+  if constexpr (requires { Model::fine_tuning(true); })
+    return Model::fine_tuning(head.use_fc_norm && head.prediction_mode == Pooling::mean_pooling);
+  else return Model::config;
+}
+}  // namespace detail
+
 template <class Model, ClassifierConfig H>
 struct Classifier {
   static constexpr ClassifierConfig head_config = H;
-  static constexpr Config config = Model::config;
+  static constexpr Config config = detail::fine_tuning_config<Model>(H);
   using M = typename Model::First::M;
   using Enc = Encoder<config, M, H.drop_path>;
   static constexpr int D = Enc::D, E = Enc::E, T_ = Enc::T_, S = E + T_, classes = H.num_classes;
@@ -215,7 +225,8 @@ struct Classifier {
 };
 
 /// Layer-wise learning-rate decay (Clark et al., 2020): with nb blocks, prenet first, block i (0-based) learns with
-/// decay^(nb - i); everything else, also the patch embedding, with factor 1 as the reference has it.
+/// decay^(nb - i); what a system counts as embeddings with decay^(nb + 1); everything else, in data2vec 2.0 also the
+/// patch embedding, with factor 1 as the reference has it.
 template <class Model>
 double layer_lr_scale(std::string_view name, double decay) {
   using Enc = typename Model::First::Enc;
@@ -228,6 +239,11 @@ double layer_lr_scale(std::string_view name, double decay) {
       index = 10 * index + (name[i] - '0');
     return index;
   };
+  if constexpr (requires { Model::is_embedding(name); }) {
+    const std::string_view prefix = "model.";
+    if (Model::is_embedding(name.starts_with(prefix) ? name.substr(prefix.size()) : name))
+      return std::pow(decay, blocks + 1);
+  }
   if (const int i = index_after("context_encoder.blocks."); i >= 0) return std::pow(decay, blocks - i);
   if (name.find("decoder.") != std::string_view::npos) return 1;
   if (const int i = index_after("blocks."); i >= 0) return std::pow(decay, blocks - Enc::prenet_depth - i);

@@ -30,6 +30,9 @@ struct Config {
   bool norm_affine = true;                  ///< scale and shift in those norms
   bool layer_norm_first = false;            ///< pre-norm blocks as the reference runs them (no residual around the MLP)
   bool pre_norm_mlp_residual = false;       ///< with layer_norm_first: the corrected pre-norm block, MLP with residual
+  bool final_norm = true;                   ///< pre-norm: a norm behind the last block
+  bool extra_token_positions = false;       ///< the table of fixed positions has rows for the extra tokens, in front
+  bool train_positions = false;             ///< it is trained, from where it starts
   BlockNames block_names = BlockNames::vit;
 
   // Dropout. A rate of zero here leaves no code behind; others are defaults of `DropoutRates`.
@@ -204,6 +207,16 @@ struct DecoderConfig {
   double projection_ratio = 2;
 
   friend constexpr bool operator==(const DecoderConfig&, const DecoderConfig&) = default;
+};
+
+/// The decoder of a masked autoencoder, and what it predicts.
+struct PixelDecoderConfig {
+  int decoder_embed_dim = 512;
+  int decoder_depth = 8;
+  int decoder_num_heads = 16;
+  bool norm_pix_loss = true;                ///< pixels normalised by the mean and variance of their patch
+
+  friend constexpr bool operator==(const PixelDecoderConfig&, const PixelDecoderConfig&) = default;
 };
 
 /// How tokens are hidden; see masking/.

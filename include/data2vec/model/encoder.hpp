@@ -68,10 +68,13 @@ struct Encoder {
   static constexpr int prenet_depth = M::config.prenet_depth;
   static constexpr double norm_eps = C.norm_eps;  // a name of its own: clang misreads C's doubles at run time
   static constexpr bool post_norm = !C.layer_norm_first;
+  static constexpr bool ends_in_norm = !post_norm && C.final_norm;
   static constexpr bool context_norm = post_norm && (prenet_depth > 0 || !detail::norm_needs_prenet<M>);
   static constexpr bool drops_prenet_input = M::config.prenet_dropout > 0;
   static constexpr bool drops_input = C.dropout_input > 0;
   static constexpr bool padded = M::config.padding != Padding::none, exact = M::config.padding == Padding::exact;
+  static constexpr bool trains_positions = M::fixed_positions && C.train_positions;
+  static constexpr int extra_positions = C.extra_token_positions ? E : 0;
   using Local = typename M::template LocalEncoder<D>;
   static constexpr int full_length = M::sample_size;
   /// Tokens that the first `length` numbers of a sample give.
@@ -107,8 +110,11 @@ struct Encoder {
   };
   template <class T>
   struct Positions {
-    View<T, 1, T_, D> positions;
-    static constexpr void visit(auto&& f, auto&... p) { f(Field{"positions", init::fixed(), false}, p.positions...); }
+    View<T, 1, extra_positions + T_, D> positions;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f(Field{"positions", init::fixed(), C.train_positions}, p.positions...);
+    }
+    T* of_tokens() const { return positions.data + extra_positions * D; }  // (T, D)
   };
   template <class T>
   struct Context {
@@ -138,7 +144,7 @@ struct Encoder {
     }
   };
   template <class T>
-  using FinalNorm = std::conditional_t<post_norm, Nothing, typename Norm::template Parameters<T>>;
+  using FinalNorm = std::conditional_t<ends_in_norm, typename Norm::template Parameters<T>, Nothing>;
   template <class T>
   using Shared = typename Blocks::template Parameters<T>;
 
@@ -221,10 +227,13 @@ struct Encoder {
     constexpr int N = B * Masks, S = E + V;
     auto& d = pass.device;
     if constexpr (M::fixed_positions)
-      device::add_repeated(d, B, T_ * D, local.data, front.fixed_positional_encoder.positions.data, m.pool.data);
+      device::add_repeated(d, B, T_ * D, local.data, front.fixed_positional_encoder.of_tokens(), m.pool.data);
     else device::copy(d, local.size, local.data, m.pool.data);                                    // (B, T, D)
     if constexpr (E > 0)
       device::copy(d, static_cast<std::size_t>(E) * D, front.extra_tokens.tokens.data, m.pool[B * T_].data);
+    if constexpr (extra_positions > 0)
+      device::add(d, static_cast<std::size_t>(E) * D, m.pool[B * T_].data,
+                  front.fixed_positional_encoder.positions.data, m.pool[B * T_].data);
     device::gather_rows<D>(d, N * S, m.pool.data, index.rows.data, m.input.data);                 // (N, S, D)
     if constexpr (relative) {
       const auto& r = m.relative_positions;
@@ -251,7 +260,7 @@ struct Encoder {
     bias.first = prenet_depth;
     auto y = Blocks::template forward<P, T, N, S>(pass, shared, block_rates(pass.rates), early, m.blocks, m.scratch,
                                                   extras<T>(index), bias, tap);
-    if constexpr (!post_norm) {
+    if constexpr (ends_in_norm) {
       Norm::forward(d, norm, N * S, norm_eps, y.data, m.output.data, m.output_stats.data);
       y = m.output;
     }
@@ -270,7 +279,7 @@ struct Encoder {
     auto& d = pass.device;
     const View<const T, N, S, D> entry = context_norm ? m.normed : m.input;
     const View<const T, N, S, D> early = last_state(m.prenet, entry);
-    if constexpr (!post_norm)
+    if constexpr (ends_in_norm)
       Norm::backward(d, norm, N * S, last_state(m.blocks, early).data, m.output_stats.data, dy.data, dy.data, dnorm);
     auto bias = rows_bias<N, V>(d, front, m, index, &dfront);
     bias.gather();
@@ -297,6 +306,15 @@ struct Encoder {
       Relative::backward(d, front.relative_positional_encoder, View<const T, N, T_, D>(r.source), valid_of(index),
                          r.dpositions, r.dsource, dfront.relative_positional_encoder, r.positions);
       device::scatter_add_rows<D>(d, N * T_, r.dsource.data, index.positions.source.data, m.dpool.data);
+    }
+    if constexpr (trains_positions) {
+      const auto& dpositions = dfront.fixed_positional_encoder;
+      for (int b = 0; b < B; ++b)
+        device::add(d, static_cast<std::size_t>(T_) * D, dpositions.of_tokens(), m.dpool[b * T_].data,
+                    dpositions.of_tokens());
+      if constexpr (extra_positions > 0)
+        device::add(d, static_cast<std::size_t>(E) * D, dpositions.positions.data, m.dpool[B * T_].data,
+                    dpositions.positions.data);
     }
     if (more) device::add(d, dlocal.size, dlocal.data, m.dpool.data, dlocal.data);
     else device::copy(d, dlocal.size, m.dpool.data, dlocal.data);

@@ -44,6 +44,10 @@ constexpr void for_each_field(const Config& c, F&& f) {
   f("norm_affine", c.norm_affine);
   f("layer_norm_first", c.layer_norm_first);
   f("pre_norm_mlp_residual", c.pre_norm_mlp_residual);
+  // Absent in files written before there were others:
+  if (!c.final_norm) f("final_norm", c.final_norm);
+  if (c.extra_token_positions) f("extra_token_positions", c.extra_token_positions);
+  if (c.train_positions) f("train_positions", c.train_positions);
   if (c.block_names != BlockNames::vit) f("block_names", static_cast<int>(c.block_names));
   f("encoder_dropout", c.encoder_dropout);
   f("post_mlp_drop", c.post_mlp_drop);
@@ -159,6 +163,15 @@ constexpr void for_each_field(const MaskConfig& c, F&& f) {
   f("mask_dropout", c.mask_dropout);
   f("keep_masked_pct", c.keep_masked_pct);
   f("add_masks", c.add_masks);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const PixelDecoderConfig& c, F&& f) {
+  f("decoder_embed_dim", c.decoder_embed_dim);
+  f("decoder_depth", c.decoder_depth);
+  f("decoder_num_heads", c.decoder_num_heads);
+  f("norm_pix_loss", c.norm_pix_loss);
 }
 
 }  // namespace data2vec::inline v0

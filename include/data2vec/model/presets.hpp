@@ -211,4 +211,14 @@ inline constexpr Config roberta_large = [] {
 inline constexpr TextConfig roberta_tokens{
     .vocab_size = 50'265, .tokens = 512, .dropout = 0.1, .modality = {.padding = Padding::exact}};
 
+// Masked autoencoders: models_mae.py of facebookresearch/mae. Their decoder is the same for all sizes:
+// PixelDecoderConfig's defaults.
+
+inline constexpr Config mae_base{.embed_dim = 768, .depth = 12, .num_heads = 12, .norm_eps = 1e-6};
+inline constexpr Config mae_large{.embed_dim = 1024, .depth = 24, .num_heads = 16, .norm_eps = 1e-6};
+inline constexpr Config mae_huge{.embed_dim = 1280, .depth = 32, .num_heads = 16, .norm_eps = 1e-6};
+inline constexpr VisionConfig mae_images{.input_size = 224, .patch_size = 16, .modality = {.num_extra_tokens = 1}};
+inline constexpr VisionConfig mae_huge_images{.input_size = 224, .patch_size = 14, .modality = {.num_extra_tokens = 1}};
+inline constexpr MaskConfig mae_masks{.mask_prob = 0.75};
+
 }  // namespace data2vec::inline v0

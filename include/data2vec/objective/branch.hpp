@@ -344,7 +344,7 @@ struct BranchStep {
   /// Fixed positions (T, D), or null.
   template <class T>
   static const T* positions(const Weights<const T>& student) {
-    if constexpr (M::fixed_positions) return student.branch.front.fixed_positional_encoder.positions.data;
+    if constexpr (M::fixed_positions) return student.branch.front.fixed_positional_encoder.of_tokens();
     else return nullptr;
   }
 

@@ -9,30 +9,11 @@
 
 #include <data2vec/model/initialise.hpp>
 #include <data2vec/objective/branch.hpp>
+#include <data2vec/objective/counts.hpp>
 
 namespace data2vec::inline v0 {
 
-/// Floating-point operations of one training step per sample, by part. A multiply and an add count as two. Counted are
-/// matrix products, convolutions (zero padding included) and the products of attention, as the mathematics asks for
-/// them; not counted are norms, softmax, element-wise work, losses and the update. No block is skipped by layer drop.
-struct StepFlops {
-  double local = 0;    ///< the student's local encoder, forward and backward; its input needs no gradient
-  double teacher = 0;  ///< forward alone, on all tokens: local encoder if the teacher owns one, positions, blocks
-  double student = 0;  ///< positions, prenet and shared blocks of all masks, forward and backward
-  double decoder = 0;  ///< decoder and pixel reconstruction of all masks, forward and backward
-  constexpr double total() const { return local + teacher + student + decoder; }
-};
-
 namespace detail {
-
-/// Elements of the tensors of P whose names fulfil `condition`.
-template <class P, class F>
-constexpr std::size_t elements_where(F&& condition) {
-  std::size_t elements = 0;
-  for (const TensorInfo& info : tensor_table<P>)
-    if (condition(info.name.view())) elements += info.size;
-  return elements;
-}
 
 template <Config C, class... Br>
 struct Data2Vec2Model {
@@ -191,7 +172,7 @@ struct Data2Vec2Model {
   template <class B>
   static void fill_fixed_tables(auto& front) {
     if constexpr (B::M::fixed_positions)
-      sincos_positions(B::M::grid, C.embed_dim, front.fixed_positional_encoder.positions.data);
+      sincos_positions(B::M::grid, C.embed_dim, front.fixed_positional_encoder.of_tokens());
     if constexpr (B::M::config.use_alibi_encoder && B::M::config.learned_alibi)
       B::Enc::Bias::fixed_table(B::Enc::Bias::table_side, front.alibi.bias.table.data);
   }

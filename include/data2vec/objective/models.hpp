@@ -11,6 +11,7 @@
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/model/presets.hpp>
 #include <data2vec/objective/data2vec2.hpp>
+#include <data2vec/objective/mae.hpp>
 #include <data2vec/objective/roberta.hpp>
 
 namespace data2vec::inline v0 {
@@ -65,5 +66,17 @@ struct TextLarge1M : Data2Vec2<text_large_1m, detail::TextBranch<text_large_mask
 struct RobertaBase : MaskedLanguageModel<roberta_base, Text<roberta_tokens>, TokenMask<512, TokenMaskConfig{}>> {};
 /// 355 million.
 struct RobertaLarge : MaskedLanguageModel<roberta_large, Text<roberta_tokens>, TokenMask<512, TokenMaskConfig{}>> {};
+
+namespace detail {
+template <VisionConfig images>
+using MaeBranch = Branch<Vision<images>, RandomMask<Vision<images>::tokens, mae_masks>, PixelDecoder<PixelDecoderConfig{}>>;
+}
+
+/// Masked autoencoders: 86 million parameters in the encoder, 26 in the decoder, 49 of 196 patches visible.
+struct MaeBase : MaskedAutoencoder<mae_base, detail::MaeBranch<mae_images>> {};
+/// 303 million.
+struct MaeLarge : MaskedAutoencoder<mae_large, detail::MaeBranch<mae_images>> {};
+/// 630 million; patches of 14 pixels, 64 of 256 visible.
+struct MaeHuge : MaskedAutoencoder<mae_huge, detail::MaeBranch<mae_huge_images>> {};
 
 }  // namespace data2vec::inline v0

@@ -99,4 +99,22 @@ inline TrainerOptions roberta_large_recipe() {
       {.lr = 4e-4, .warmup_updates = 30'000, .total_num_update = 500'000});
 }
 
+namespace detail {
+/// The run-time settings that all published masked autoencoders share: batches of 4096 images, 312 an epoch, 800 epochs.
+template <class Model>
+TrainerOptions mae_recipe() {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = CosineSchedule{.lr = 1.5e-4 * 4096 / 256, .warmup_updates = 40 * 312, .warmup_init_lr = 0,
+                                    .max_update = 800 * 312};
+  options.optimizer = {.adam_betas = {0.9, 0.95}, .adam_eps = 1e-8, .weight_decay = 0.05, .clip_norm = 0,
+                       .decay_scope = DecayScope::matrices, .corrected_eps = true};
+  return options;
+}
+}  // namespace detail
+
+/// Masked autoencoders: base rate 1.5e-4 for 256 images; the released models trained for 1600 epochs.
+inline TrainerOptions mae_base_recipe() { return detail::mae_recipe<MaeBase>(); }
+inline TrainerOptions mae_large_recipe() { return detail::mae_recipe<MaeLarge>(); }
+inline TrainerOptions mae_huge_recipe() { return detail::mae_recipe<MaeHuge>(); }
+
 }  // namespace data2vec::inline v0

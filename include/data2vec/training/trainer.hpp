@@ -297,7 +297,8 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     int lengths[chunk_of<i>];
     if constexpr (B::padded)
       for (int b = 0; b < chunk_of<i>; ++b) lengths[b] = length<i>(batch, static_cast<std::size_t>(first + b));
-    return B::step_by_masks(pass, read<i>(weights().data()), read<i>(teacher_.data()),
+    return B::step_by_masks(pass, read<i>(weights().data()),
+                            read<i>(Model::has_teacher ? teacher_.data() : weights().data()),
                             Model::template weights<i>(bind<Parameters>(gradient)), input, target, options, divisor,
                             bind<WorkspaceOf<i>>(worker.workspace.data()), bind<IndicesOf<i>>(worker.indices.data()),
                             worker.moments.data(), B::padded ? lengths : nullptr);

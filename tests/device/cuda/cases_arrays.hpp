@@ -106,6 +106,8 @@ void images(R& run) {
   float *y = run.space(size), *z = run.space(size);
   device::patches<3, input, patch>(d, 2, run.in(numbers(size, 1)), y);
   run.keep("patches", y, size, 0);
+  device::pixel_patches<3, input, patch>(d, 2, run.in(numbers(size, 1)), z);
+  run.keep("pixel_patches", z, size, 0);
   device::normalised_patches<3, input, patch>(d, 2, run.in(numbers(size, 1)), z);
   run.keep("normalised_patches", z, size, rounding(1, 4));
 }

@@ -21,6 +21,15 @@ struct kernel::Patches<BasicCpu<Isa>> {
   }
 
   template <int C, Extent input, Extent patch, class T>
+  static void channels_last(BasicCpu<Isa>&, int rows, const T* images, T* out) {
+    for_each_patch<C, input, patch>(rows, images, [&](const T* corner) {
+      for (int y = 0; y < patch.height; ++y)
+        for (int x = 0; x < patch.width; ++x)
+          for (int c = 0; c < C; ++c) *out++ = corner[(c * input.height + y) * input.width + x];
+    });
+  }
+
+  template <int C, Extent input, Extent patch, class T>
   static void normalised(BasicCpu<Isa>&, int rows, const T* images, T* out) {
     constexpr int size = patch.size() * C;
     static_assert(size > 1, "data2vec: a patch of one value has no variance");

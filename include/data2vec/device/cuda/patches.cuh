@@ -11,12 +11,12 @@ namespace data2vec::inline v0 {
 
 namespace detail::gpu {
 
-template <int C, int height, int width, int patch_h, int patch_w, class T>
+template <int C, int height, int width, int patch_h, int patch_w, bool channels_last, class T>
 struct PatchElements {
   const T* images;
   T* out;
   __device__ void operator()(std::size_t i) const {
-    out[i] = images[patch_source<C, height, width, patch_h, patch_w, false>(i)];
+    out[i] = images[patch_source<C, height, width, patch_h, patch_w, channels_last>(i)];
   }
 };
 
@@ -50,9 +50,12 @@ struct kernel::Patches<BasicCuda<P>> {
 
   template <int C, Extent input, Extent patch, class T>
   static void channels_first(D& d, int rows, const T* images, T* out) {
-    using F = detail::gpu::PatchElements<C, input.height, input.width, patch.height, patch.width, T>;
-    constexpr int across = input.width / patch.width, down = input.height / patch.height;
-    d.for_each("patches", static_cast<std::size_t>(rows) * across * down * patch.size() * C, F{images, out});
+    elements<false, C, input, patch>(d, rows, images, out);
+  }
+
+  template <int C, Extent input, Extent patch, class T>
+  static void channels_last(D& d, int rows, const T* images, T* out) {
+    elements<true, C, input, patch>(d, rows, images, out);
   }
 
   template <int C, Extent input, Extent patch, class T>
@@ -63,6 +66,14 @@ struct kernel::Patches<BasicCuda<P>> {
     d.launch("normalised_patches", static_cast<unsigned>((patches + 7) / 8), 256, 0,
              &detail::gpu::normalise_patches<C, input.height, input.width, patch.height, patch.width, T>, patches,
              images, out);
+  }
+
+ private:
+  template <bool channels_last, int C, Extent input, Extent patch, class T>
+  static void elements(D& d, int rows, const T* images, T* out) {
+    using F = detail::gpu::PatchElements<C, input.height, input.width, patch.height, patch.width, channels_last, T>;
+    constexpr int across = input.width / patch.width, down = input.height / patch.height;
+    d.for_each("patches", static_cast<std::size_t>(rows) * across * down * patch.size() * C, F{images, out});
   }
 };
 
