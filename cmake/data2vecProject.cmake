@@ -57,17 +57,20 @@ function(d2v_print_summary)
 endfunction()
 
 # --- which sources need what -------------------------------------------------------------------------------------
-# Does `file` include, itself or through our headers, a header of ours that matches `regex`? Results of headers are
-# kept under `part`: each is read once.
+# Does `file` include, itself or through headers of ours or of the examples, one that matches `regex`? Results of
+# headers are kept under `part`: each is read once.
 function(d2v_needs part regex file result)
   get_property(known GLOBAL PROPERTY "d2v_needs_${part}:${file}")
   if("${known}" STREQUAL "")
     set(known OFF)
     set_property(GLOBAL PROPERTY "d2v_needs_${part}:${file}" OFF)  # ends a cycle
-    file(STRINGS "${file}" lines REGEX "^[ \t]*#[ \t]*include[ \t]*<data2vec/")
+    file(STRINGS "${file}" lines REGEX "^[ \t]*#[ \t]*include[ \t]*(<data2vec/|\"examples/)")
     foreach(line IN LISTS lines)
-      string(REGEX REPLACE "^[^<]*<([^>]*)>.*$" "\\1" header "${line}")
+      string(REGEX REPLACE "^[^<\"]*[<\"]([^>\"]*)[>\"].*$" "\\1" header "${line}")
       set(path "${PROJECT_SOURCE_DIR}/include/${header}")
+      if(header MATCHES "^examples/")
+        set(path "${PROJECT_SOURCE_DIR}/${header}")
+      endif()
       if(header MATCHES "${regex}")
         set(known ON)
       elseif(EXISTS "${path}")

@@ -2,48 +2,33 @@
 // The example programs as their users meet them: processes, exit statuses, signals, and what they say of what is wrong.
 #include <doctest/doctest.h>
 
-#include <algorithm>
-#include <chrono>
-#include <csignal>
+#include <cstddef>
 #include <cstdint>
-#include <filesystem>
-#include <fstream>
-#include <iterator>
 #include <string>
-#include <thread>
 #include <vector>
-
-#include <fcntl.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
 #include <data2vec/core/random.hpp>
 #include <data2vec/io/json.hpp>
 #include <data2vec/io/npy.hpp>
 #include <data2vec/io/safetensors.hpp>
 
+#include "tests/examples/processes.hpp"
+
 namespace {
 
-namespace fs = std::filesystem;
 using namespace data2vec;
-using Strings = std::vector<std::string>;
-
-std::string text_of(const fs::path& path) {
-  std::ifstream in(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(in), {}};
-}
-void write(const fs::path& path, const std::string& text) { std::ofstream(path, std::ios::binary) << text; }
-bool contains(const std::string& text, const std::string& part) { return text.find(part) != std::string::npos; }
+using processes::contains;
+using processes::Ended;
+using processes::lines;
+using processes::rewrite;
+using processes::Strings;
+using processes::text_of;
+using processes::write;
+namespace fs = std::filesystem;
 
 /// A scratch folder with a small data set: 3 classes of ramps with noise, 96 and 30 images of 8 x 8.
-struct Scratch {
-  fs::path path = fs::temp_directory_path() / ("data2vec_programs_" + std::to_string(::getpid()));
-  Scratch() {
-    fs::remove_all(path);
-    write_data("data");
-  }
-  ~Scratch() { fs::remove_all(path); }
-  std::string operator/(const std::string& name) const { return (path / name).string(); }
+struct Scratch : processes::Folder {
+  Scratch() : Folder("programs") { write_data("data"); }
 
   void write_data(const std::string& folder) const {
     fs::create_directories(path / folder);
@@ -74,40 +59,9 @@ struct Scratch {
   }
 };
 
-struct Ended {
-  int status = 0;  ///< 128 + signal where one ended it
-  std::string out, err;
-};
-
-/// Runs a program. Once its output holds `until`, it gets `signal`.
 Ended run(const Scratch& folder, Strings command, const std::string& until = "", int signal = SIGTERM) {
-  const std::string out = folder / "stdout", err = folder / "stderr";
-  command[0] = std::string(D2V_PROGRAMS) + "/" + command[0];
-  fs::remove(out), fs::remove(err);  // `until` must not be found in what the last one said
-  const pid_t child = ::fork();
-  if (child == 0) {
-    for (const auto& [number, name] : {std::pair(1, out), std::pair(2, err)})
-      ::dup2(::open(name.c_str(), O_WRONLY | O_CREAT | O_TRUNC, 0600), number);
-    std::vector<char*> arguments;
-    for (std::string& argument : command) arguments.push_back(argument.data());
-    arguments.push_back(nullptr);
-    ::execv(arguments[0], arguments.data());
-    ::_exit(127);
-  }
-  int status = 0;
-  if (!until.empty()) {
-    while (::waitpid(child, &status, WNOHANG) == 0) {
-      if (contains(text_of(out), until)) {
-        ::kill(child, signal);
-        ::waitpid(child, &status, 0);
-        break;
-      }
-      std::this_thread::sleep_for(std::chrono::milliseconds(5));
-    }
-  } else {
-    ::waitpid(child, &status, 0);
-  }
-  return {WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status), text_of(out), text_of(err)};
+  command[0] = "vision/" + command[0];
+  return processes::run(folder, command, until, signal);
 }
 
 Ended pretrain(const Scratch& folder, const std::string& out, Strings more, const std::string& until = "") {
@@ -115,22 +69,6 @@ Ended pretrain(const Scratch& folder, const std::string& out, Strings more, cons
   command.insert(command.end(), more.begin(), more.end());
   return run(folder, command, until);
 }
-
-/// A safetensors file written again with other metadata or bytes.
-void rewrite(const std::string& from, const std::string& to, auto&& change) {
-  const auto file = SafetensorsFile::open(from);
-  std::vector<std::vector<std::byte>> data;
-  std::vector<Tensor> tensors(file.begin(), file.end());
-  SafetensorsMetadata metadata(file.metadata().begin(), file.metadata().end());
-  for (Tensor& tensor : tensors) {
-    data.emplace_back(tensor.data.begin(), tensor.data.end());
-    tensor.data = data.back();
-  }
-  change(data, metadata);
-  write_safetensors(to, tensors, metadata);
-}
-
-long lines(const std::string& text) { return std::count(text.begin(), text.end(), '\n'); }
 
 }  // namespace
 

@@ -80,7 +80,8 @@ TEST_CASE("text: stopped and resumed, with other threads and prefetching, the sa
   {
     ModelTrainer b(options(2));
     Source source(corpus, 0, 3);
-    run_loop(b, {.out = cut, .updates = 20}, source, stop, {.step = [&](const StepReport& r) { stop = r.update >= 8; }});
+    run_loop(b, {.out = cut, .updates = 20}, source, stop,
+             {.step = [&](const StepReport& r) { stop = r.update >= 8; }});
     CHECK(b.updates() == 9);
   }
   ModelTrainer c(options());

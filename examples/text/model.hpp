@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+// The model and the recipe of the example programs on text: a small transformer over byte-pair tokens.
+#pragma once
+
+#include <data2vec/data2vec.hpp>
+
+#include <text_config.hpp>  // vocab_size, tokens, classes: examples/text/config, or written for other data
+
+namespace demo {
+
+namespace d2v = data2vec;
+
+inline constexpr int batch_size = 16;
+
+inline constexpr d2v::Config config{.embed_dim = 128,
+                                    .depth = 4,
+                                    .num_heads = 4,
+                                    .mlp_ratio = 4,
+                                    .norm_eps = 1e-5,
+                                    .average_top_k_layers = 4,
+                                    .instance_norm_target_layer = true,
+                                    .layer_norm_targets = true,
+                                    .clone_batch = 8};
+
+using Words = d2v::Text<d2v::TextConfig{.vocab_size = vocab_size,
+                                        .tokens = tokens,
+                                        .max_source_positions = tokens,
+                                        .dropout = 0.1,
+                                        .modality = {.padding = d2v::Padding::exact}}>;
+using Masks = d2v::RandomMask<tokens, d2v::MaskConfig{.mask_prob = 0.42, .mask_length = 1}>;
+using Decoder = d2v::Conv1dDecoder<d2v::DecoderConfig{.decoder_dim = 128,
+                                                      .decoder_groups = 4,
+                                                      .decoder_kernel = 5,
+                                                      .decoder_layers = 2,
+                                                      .input_dropout = 0,
+                                                      .projection_layers = 2},
+                                   d2v::LinearInit::bert>;
+
+struct Model : d2v::Data2Vec2<config, d2v::Branch<Words, Masks, Decoder>> {};
+
+inline constexpr double learning_rate = 1e-3;
+
+/// Of the pre-training.
+struct Recipe {
+  using Trainer = d2v::Trainer<Model, d2v::Cpu>;
+
+  static d2v::TrainerOptions trainer_options() {
+    d2v::TrainerOptions options = d2v::TrainerOptions::of<Model>();
+    options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 1};
+    return options;
+  }
+  static d2v::Schedule schedule(std::int64_t updates, double lr) {
+    return d2v::CosineSchedule{.lr = lr, .warmup_updates = updates / 20, .max_update = updates};
+  }
+  static d2v::EmaConfig ema(std::int64_t updates) { return {0.998, 0.9998, updates}; }
+};
+
+}  // namespace demo

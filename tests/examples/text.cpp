@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: MIT
+// The example programs on text as their users meet them: processes, exit statuses, signals, errors.
+#include <doctest/doctest.h>
+
+#include <filesystem>
+#include <string>
+
+#include <data2vec/io/json.hpp>
+
+#include "tests/examples/processes.hpp"
+
+namespace {
+
+using namespace data2vec;
+using namespace processes;
+
+const Strings places{"north", "south", "river"};
+
+/// A line about one of three places, for each number another.
+std::string sentence(int i) {
+  const Strings words{"the", "old", "road", "leads", "to", "green", "hills", "and", "quiet", "towns"};
+  std::string text;
+  for (int k = 0; k < 4; ++k) text += words[static_cast<std::size_t>(i * (2 * k + 3) + k) % words.size()] + " ";
+  return text + places[static_cast<std::size_t>(i) % 3] + " " + std::to_string(i % 7);
+}
+
+struct Scratch : Folder {
+  Scratch() : Folder("text_programs") {
+    std::string text;
+    for (int i = 0; i < 120; ++i) text += sentence(i) + "\n";
+    write(*this / "corpus/a.txt", text);
+    write(*this / "corpus/more/b.txt", "a second file\n");
+  }
+};
+
+Ended pretrain(const Scratch& folder, const std::string& out, Strings more, const std::string& until = "") {
+  Strings command{"text/pretrain", "--data", folder / "corpus", "--out", folder / out};
+  command.insert(command.end(), more.begin(), more.end());
+  return run(folder, command, until);
+}
+
+void expect(const Scratch& folder, int status, const Strings& command, const Strings& parts) {
+  const Ended ended = run(folder, command);
+  INFO(command[0], ": ", ended.err);
+  CHECK(ended.status == status);
+  for (const std::string& part : parts) {
+    INFO("expected: ", part);
+    CHECK(contains(ended.err, part));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("text programs: a signal saves, and what is resumed ends with the same bytes") {
+  const Scratch folder;
+  const Ended whole = pretrain(folder, "whole", {"--updates", "30"});
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  CHECK(contains(whole.out, "of 121 documents"));
+  CHECK(contains(whole.out, "million parameters"));
+  for (const char* file : {"vocab/vocab.bpe", "vocab/encoder.json", "vocab/dict.txt", "tokens/index.tok"})
+    CHECK(fs::exists(folder / (std::string("whole/") + file)));
+  const Ended stopped = pretrain(folder, "cut", {"--updates", "30"}, "update 1/30");
+  CHECK(stopped.status == 143);
+  const long before = lines(text_of(folder / "cut/log.jsonl"));
+  CHECK(before < 30);
+  const Ended resumed = pretrain(folder, "cut", {"--resume", "--threads", "1"});
+  INFO(resumed.err);
+  REQUIRE(resumed.status == 0);
+  CHECK(contains(resumed.out, "going on behind update " + std::to_string(before)));
+  for (const char* name : {"weights.safetensors", "checkpoint.safetensors", "vocab/vocab.bpe"})
+    CHECK(text_of(folder / (std::string("cut/") + name)) == text_of(folder / (std::string("whole/") + name)));
+  const Ended other = pretrain(folder, "cut", {"--resume", "--blocks", "across"});
+  CHECK(other.status == 2);
+  CHECK(contains(other.err, "--blocks: expected \"sentences\""));
+  write(folder / "corpus/c.txt", "a third file, which the training did not see from the beginning\n");
+  const Ended grown = pretrain(folder, "cut", {"--resume"});
+  CHECK(grown.status == 1);
+  CHECK(contains(grown.err, "with which this training began"));
+}
+
+TEST_CASE("text programs: a vocabulary that is given is used, one that does not fit is refused") {
+  const Scratch folder;
+  REQUIRE(pretrain(folder, "first", {"--updates", "1"}).status == 0);
+  const Ended given = pretrain(folder, "second", {"--updates", "1", "--vocab", folder / "first/vocab"});
+  INFO(given.err);
+  CHECK(given.status == 0);
+  CHECK(text_of(folder / "second/weights.safetensors") == text_of(folder / "first/weights.safetensors"));
+  const Strings command{"text/pretrain", "--data",  folder / "corpus", "--out", folder / "x",
+                        "--updates",     "1",       "--vocab",         folder / "broken"};
+  const std::string dictionary = text_of(folder / "first/vocab/dict.txt");
+  fs::copy(folder / "first/vocab", folder / "broken");
+  write(folder / "broken/dict.txt", dictionary + "madeupword9999 0\n");
+  expect(folder, 1, command, {folder / "broken", "expected 300 tokens, the model's, found 301"});
+  write(folder / "broken/dict.txt", dictionary);
+  write(folder / "broken/vocab.bpe", "#version: 0.2\nto wn\n");
+  expect(folder, 1, command, {"vocab.bpe:2: merges out of order", "found 'to'"});
+}
+
+TEST_CASE("text programs: what is wrong is named, with the exit status that fits") {
+  const Scratch folder;
+  const Ended help = run(folder, {"text/pretrain", "--help"});
+  CHECK(help.status == 0);
+  CHECK(contains(help.out, "--resume"));
+  expect(folder, 2, {"text/pretrain", "--no-such-flag"}, {"--no-such-flag"});
+  expect(folder, 3, {"text/pretrain", "--data", folder / "nowhere"},
+         {folder / "nowhere", "apt-get install wordnet-base"});
+  const auto train = [&](const std::string& data, Strings more = {}) {
+    Strings command{"text/pretrain", "--data", data, "--out", folder / "x", "--updates", "1"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  };
+  expect(folder, 1, train(folder / "corpus", {"--batch", "4096"}), {"--batch: expected at most", "found 4096"});
+  fs::create_directories(folder / "none");
+  expect(folder, 1, train(folder / "none"), {"none: expected *.txt in this folder, found none"});
+  write(folder / "empty/a.txt", "");
+  expect(folder, 1, train(folder / "empty"), {"empty/a.txt", "expected text, found none"});
+  write(folder / "bytes/a.txt", "good \xff bad\n");
+  expect(folder, 1, train(folder / "bytes"), {"bytes/a.txt", "offset 5"});
+  write(folder / "wordnet/data.noun", "  1 licence\n00001740 99 n | label 99\n");
+  expect(folder, 1, train(folder / "wordnet"), {"data.noun:2", "expected \"offset file"});
+}
