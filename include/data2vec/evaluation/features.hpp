@@ -82,13 +82,23 @@ struct Features {
   /// The mean over all tokens, with `lengths` (B) over those that are no padding: (B, D).
   template <Device Dev, class T>
   static void mean_pool(Dev& d, View<const T, B, S, D> features, T* pooled, const int* lengths = nullptr) {
-    if (!lengths) return pool(d, features, {1, 1}, pooled);
-    for (int b = 0; b < B; ++b, pooled += D) {
-      const int tokens = Enc::valid_tokens(lengths[b]);
-      device::fill(d, static_cast<std::size_t>(D), 0, pooled);
-      for (int t = 0; t < tokens; ++t)
-        device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled), features[b][E + t].data, pooled);
-      if (tokens > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / tokens, pooled);
+    pool_stretches(d, features, 1, pooled, lengths);
+  }
+
+  /// Means over `parts` equal stretches of a sequence, of its tokens that are no padding where there are `lengths`: (B,
+  /// parts, D). Stretches share tokens where their ends fall within one; with fewer tokens than parts each is one token.
+  template <Device Dev, class T>
+  static void pool_stretches(Dev& d, View<const T, B, S, D> features, int parts, T* pooled,
+                             const int* lengths = nullptr) {
+    for (int b = 0; b < B; ++b) {
+      const int tokens = lengths ? Enc::valid_tokens(lengths[b]) : Enc::T_;
+      for (int part = 0; part < parts; ++part, pooled += D) {
+        const int begin = part * tokens / parts, end = ((part + 1) * tokens + parts - 1) / parts;
+        device::fill(d, static_cast<std::size_t>(D), 0, pooled);
+        for (int t = begin; t < end; ++t)
+          device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled), features[b][E + t].data, pooled);
+        if (end - begin > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / (end - begin), pooled);
+      }
     }
   }
 };

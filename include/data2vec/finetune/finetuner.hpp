@@ -99,17 +99,20 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   /// Counts an update whose step was skipped, so that the next one has other samples and other draws.
   void pass_over() { ++updates_; }
 
-  /// Logits (n, classes) of samples (n, sample_size), in evaluation mode. Throws OptionError for other sizes.
-  void logits(std::span<const Sample> samples, std::span<T> out) {
+  /// Logits (n, classes) of samples (n, sample_size), in evaluation mode; `lengths` (n) as of LabelledBatch, or none.
+  /// Throws OptionError for other sizes.
+  void logits(std::span<const Sample> samples, std::span<T> out, std::span<const int> lengths = {}) {
     const std::size_t n = out.size() / static_cast<std::size_t>(classes);
     if (out.size() % static_cast<std::size_t>(classes) != 0 ||
         samples.size() != n * static_cast<std::size_t>(sample_size))
       throw OptionError("fine-tuning: expected samples x " + std::to_string(sample_size) + " numbers and samples x " +
                         std::to_string(classes) + " logits, found " + std::to_string(samples.size()) + " and " +
                         std::to_string(out.size()));
+    check_lengths(n, lengths);
     updater_.team().for_each_task(chunks(n), [&](int number, int task) {
       const std::size_t first = static_cast<std::size_t>(task) * chunk, count = std::min<std::size_t>(chunk, n - first);
-      const T* const found = infer(number, padded(threads_[static_cast<std::size_t>(number)], samples, first, count));
+      const T* const found = infer(number, padded(threads_[static_cast<std::size_t>(number)], samples, first, count),
+                                   lengths.empty() ? nullptr : lengths.data() + first, static_cast<int>(count));
       std::copy_n(found, count * static_cast<std::size_t>(classes),
                   out.data() + first * static_cast<std::size_t>(classes));
     });
@@ -217,11 +220,11 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     }
   }
 
-  const T* infer(int number, const Sample* samples) {
+  const T* infer(int number, const Sample* samples, const int* given = nullptr, int count = chunk) {
     Thread& thread = threads_[static_cast<std::size_t>(number)];
     const auto w = bind<typename Net::template Workspace<T, chunk, false>>(thread.workspace.data());
     int lengths[chunk];
-    set_lengths(samples, nullptr, chunk, lengths);
+    set_lengths(samples, given, count, lengths);
     Net::forward(Pass{updater_.device(number)}, read(), View<const Sample, chunk, sample_size>{samples}, w,
                  bind<Index>(thread.indices.data()), Net::padded ? lengths : nullptr);
     return w.logits.data;
@@ -229,6 +232,16 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
 
   auto read() const {
     return bind<typename Net::template Parameters<const T>>(static_cast<const T*>(updater_.weights().data()));
+  }
+
+  static void check_lengths(std::size_t n, std::span<const int> lengths) {
+    if (!lengths.empty() && lengths.size() != n)
+      throw OptionError("fine-tuning: expected " + std::to_string(n) + " lengths, found " +
+                        std::to_string(lengths.size()));
+    for (const int length : lengths)
+      if (length < (Net::padded ? 1 : sample_size) || length > sample_size || Net::Enc::valid_tokens(length) < 1)
+        throw OptionError("fine-tuning: expected lengths of a token or more, up to " + std::to_string(sample_size) +
+                          ", found " + std::to_string(length));
   }
 
   static void check(const Batch& batch) {
@@ -245,11 +258,7 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
         if (id < 0 || id >= Net::M::vocab_size)
           throw OptionError("fine-tuning: expected token ids below " + std::to_string(Net::M::vocab_size) + ", found " +
                             std::to_string(id));
-    if (!batch.lengths.empty()) expect(n, "lengths", batch.lengths.size());
-    for (const int length : batch.lengths)
-      if (length < (Net::padded ? 1 : sample_size) || length > sample_size)
-        throw OptionError("fine-tuning: expected lengths up to " + std::to_string(sample_size) + ", found " +
-                          std::to_string(length));
+    check_lengths(n, batch.lengths);
     if constexpr (H.regression) return expect(n, "values", batch.values.size());
     expect(0, "values for a classification", batch.values.size());
     if (batch.labels.empty()) expect(n * static_cast<std::size_t>(classes), "soft labels", batch.soft_labels.size());

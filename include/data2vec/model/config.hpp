@@ -154,7 +154,8 @@ enum class ExtractorMode {
 
 /// Waveforms, by strided convolutions (wav2vec 2.0, section 2).
 struct SpeechConfig {
-  int input_size = 320'000;                 ///< samples; at 16 kHz, 20 seconds
+  int input_size = 320'000;                 ///< samples
+  int sample_rate = 16'000;                 ///< Hz of the waveforms: part of what a checkpoint must agree in
   ConvLayers feature_encoder_spec{{512, 10, 5}, {512, 3, 2}, {512, 3, 2}, {512, 3, 2},
                                   {512, 3, 2},  {512, 2, 2}, {512, 2, 2}};
   ExtractorMode extractor_mode = ExtractorMode::layer_norm;

@@ -91,6 +91,7 @@ constexpr void for_each_field(const VisionConfig& c, F&& f) {
 template <class F>
 constexpr void for_each_field(const SpeechConfig& c, F&& f) {
   f("input_size", c.input_size);
+  f("sample_rate", c.sample_rate);
   for (int i = 0; i < c.feature_encoder_spec.size; ++i) {
     const auto field = [&](const char* part, int value) {
       TensorName name;  // "feature_encoder_spec.0.channels"

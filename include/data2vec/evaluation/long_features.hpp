@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+// Features of recordings of any length through a model of a static one: window after window, each frame from the window
+// that gives it context on both sides. Memory is one window, whatever the length.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include <data2vec/core/buffer.hpp>
+#include <data2vec/data/windows.hpp>
+#include <data2vec/device/cpu/all.hpp>
+#include <data2vec/evaluation/features.hpp>
+
+namespace data2vec::inline v0 {
+
+/// How the samples of a speech modality become its frames.
+template <class M>
+constexpr FrameGeometry frame_geometry_of() {
+  std::array<std::pair<int, int>, M::speech.feature_encoder_spec.size> layers;
+  for (std::size_t i = 0; i < layers.size(); ++i) {
+    const auto& layer = M::speech.feature_encoder_spec[static_cast<int>(i)];
+    layers[i] = {layer.kernel, layer.stride};
+  }
+  return frame_geometry(layers);
+}
+
+/// Features of long recordings on one thread of the CPU. `Model` is of one length, the window's; recordings shorter
+/// than a window are padded, which is exact under Padding::exact. Reads the weights only: an object for each thread.
+template <class Model>
+class LongFeatures {
+ public:
+  using F = Features<Model>;
+  using M = typename F::M;
+  static constexpr int D = F::D;
+  static constexpr FrameGeometry geometry = frame_geometry_of<M>();
+
+  /// `margin`: frames of context that a frame has on either side within its window; `layer` as of features(). Throws
+  /// OptionError for a layer that is not there; run() throws for a margin that leaves a window nothing to yield.
+  LongFeatures(std::int64_t margin, int layer = F::last_layer) : margin_(margin), layer_(layer) {
+    if (layer < 0 || layer > F::depth)
+      throw OptionError("features: expected a layer between 0 and " + std::to_string(F::depth) + ", found " +
+                        std::to_string(layer));
+  }
+
+  /// The frames that a recording of `samples` samples has.
+  static constexpr std::int64_t frames(std::int64_t samples) { return geometry.frames(samples); }
+
+  /// `source(span)` returns how many of the recording's next samples it wrote; `sink(first frame, values)` is called
+  /// for stretches of frames in order, with values (frames, D). Throws OptionError for the margin, MismatchError for a
+  /// recording without a frame or one that ends early.
+  template <class Source, class Sink>
+  void run(const typename Model::template Parameters<const float>& parameters, std::int64_t samples, Source&& source,
+           Sink&& sink) {
+    WindowReader reader(WindowPlan(samples, M::sample_size, margin_, geometry));
+    while (!reader.done()) {
+      const auto [window, values] = reader.read(source);
+      const int length = static_cast<int>(window.valid);
+      const auto found = F::run(device_, Model::template weights<0>(parameters),
+                                View<const float, 1, M::sample_size>{values.data()},
+                                bind<typename F::template Workspace<float>>(memory_.data()),
+                                bind<typename F::Index>(index_.data()), layer_, F::Enc::padded ? &length : nullptr);
+      const std::int64_t first = window.keep_begin - window.first_frame, count = window.keep_end - window.keep_begin;
+      const float* const kept = found[0][F::E + first].data;
+      sink(window.keep_begin, std::span<const float>(kept, static_cast<std::size_t>(count * D)));
+    }
+  }
+
+ private:
+  std::int64_t margin_;
+  int layer_;
+  Cpu device_;
+  Buffer<float> memory_{buffer_size<typename F::template Workspace<float>>};
+  Buffer<int> index_{buffer_size<typename F::Index>};
+};
+
+}  // namespace data2vec::inline v0
