@@ -20,6 +20,7 @@
 #include <data2vec/objective/mae.hpp>
 #include <data2vec/objective/models.hpp>
 #include <data2vec/objective/roberta.hpp>
+#include <data2vec/objective/wav2vec2.hpp>
 #include <data2vec/training/recipes.hpp>
 #include <data2vec/training/trainer.hpp>
 #include <data2vec/version.hpp>

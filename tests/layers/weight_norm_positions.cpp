@@ -101,7 +101,7 @@ TEST_CASE("weight-normalised positions: at the start the convolution's weights a
   const auto p = bind<Layer::Parameters<double>>(weights.data());
   std::vector<double> scratch(p.weight_v.size), norms(3);
   Cpu d;
-  Layer::start(d, p, scratch.data());
+  Layer::start(p);
   device::weight_norm<Layer::weight_rows, 3>(d, p.weight_v.data, p.weight_g.data, scratch.data(), norms.data());
   for (std::size_t i = 0; i < scratch.size(); ++i)
     CHECK(std::fabs(scratch[i] - p.weight_v.data[i]) <

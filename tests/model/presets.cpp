@@ -334,6 +334,52 @@ TEST_CASE("the published RoBERTa models") {
   check(roberta_large_recipe(), 4e-4, 30'000, 500'000);
 }
 
+TEST_CASE("the published wav2vec 2.0 models") {
+  Config expected{.embed_dim = 768, .depth = 12, .num_heads = 12, .mlp_ratio = 4, .norm_eps = 1e-5, .norm_affine = true,
+                  .layer_norm_first = false, .block_names = BlockNames::fairseq, .encoder_dropout = 0.1,
+                  .post_mlp_drop = 0.1, .attention_dropout = 0.1, .activation_dropout = 0, .dropout_input = 0.1,
+                  .layerdrop = 0.05};
+  CHECK(Wav2Vec2Base::config == expected);
+  expected = {.embed_dim = 1024, .depth = 24, .num_heads = 16, .mlp_ratio = 4, .norm_eps = 1e-5,
+              .layer_norm_first = true, .pre_norm_mlp_residual = true, .block_names = BlockNames::fairseq};
+  CHECK(Wav2Vec2Large::config == expected);
+  using Base = Wav2Vec2Base::First;
+  using Large = Wav2Vec2Large::First;
+  CHECK(Base::T_ == 781);
+  CHECK(Large::T_ == 999);
+  CHECK(Base::M::config.local_grad_mult == 0.1);
+  CHECK(Large::M::config.local_grad_mult == 1);
+  CHECK(Base::K == 100);
+  CHECK(Base::codebooks == CodebookShape{2, 320, 128});
+  CHECK(Large::codebooks == CodebookShape{2, 320, 384});
+  CHECK(std::abs(Base::R - 383) <= 1);  // the mean of the reference's masks over 781 frames
+  // The extractor, its norm and projection; mask and positions; norm and twelve blocks; quantiser and projections.
+  constexpr std::size_t extractor = 512 * 10 + 4 * 512 * 512 * 3 + 2 * 512 * 512 * 2 + 2 * 512,
+                        positions = 768 * 48 * 128 + 128 + 768,
+                        blocks = 12 * (4 * 768 * 768 + 2 * 768 * 3072 + 4 * 768 + 3072 + 768 + 4 * 768),
+                        quantiser = 640 * 128 + 512 * 640 + 640 + 256 * 256 + 256 + 768 * 256 + 256;
+  CHECK(Wav2Vec2Base::parameter_count ==
+        extractor + 2 * 512 + 512 * 768 + 768 + 768 + positions + 2 * 768 + blocks + quantiser);
+  const auto check = [](const TrainerOptions& options, double lr, std::int64_t total, const ContrastOptions& contrast) {
+    const auto* schedule = std::get_if<PolynomialSchedule>(&options.schedule);
+    REQUIRE(schedule);
+    CHECK(schedule->lr == lr);
+    CHECK(schedule->warmup_updates == 32'000);
+    CHECK(schedule->total_num_update == total);
+    CHECK(options.optimizer.adam_betas == std::array{0.9, 0.98});
+    CHECK(options.optimizer.adam_eps == 1e-6);
+    CHECK(options.optimizer.weight_decay == 0.01);
+    CHECK(options.optimizer.decay_scope == DecayScope::all);
+    CHECK(options.contrast.logit_temp == contrast.logit_temp);
+    CHECK(options.contrast.latent_temp == contrast.latent_temp);
+    CHECK(options.contrast.diversity_weight == contrast.diversity_weight);
+    CHECK(options.contrast.features_pen_weight == contrast.features_pen_weight);
+    CHECK(options.contrast.dropout_features == contrast.dropout_features);
+  };
+  check(wav2vec2_base_recipe(), 5e-4, 400'000, {0.1, {2, 0.5, 0.999995}, 0.1, 10, 0.1});
+  check(wav2vec2_large_recipe(), 5e-3, 1'000'000, {0.1, {2, 0.1, 0.999995}, 0.1, 0, 0});
+}
+
 TEST_CASE("all tensors of the published models against the reference's state dicts") {
   const char* const name = "model/presets, state dicts";
 #if __has_include(<nlohmann/json.hpp>)

@@ -9,6 +9,8 @@ std::string mae_finetune_source(const nlohmann::json&, const SafetensorsFile&);
 std::string mae_linprobe_source(const nlohmann::json&, const SafetensorsFile&);
 std::string roberta_source(const nlohmann::json&, const SafetensorsFile&);
 std::string roberta_sentences_source(const nlohmann::json&, const SafetensorsFile&);
+std::string wav2vec2_source(const nlohmann::json&, const SafetensorsFile&);
+std::string wav2vec2_ctc_source(const nlohmann::json&, const SafetensorsFile&);
 
 const System* system_of(const std::string& kind) {
   static constexpr System systems[] = {
@@ -17,6 +19,8 @@ const System* system_of(const std::string& kind) {
       {"mae_linprobe", "mae.hpp", &mae_linprobe_source},
       {"roberta_mlm", "roberta.hpp", &roberta_source},
       {"roberta_cls", "roberta.hpp", &roberta_sentences_source},
+      {"w2v_pretrain", "wav2vec2.hpp", &wav2vec2_source},
+      {"w2v_ctc", "wav2vec2.hpp", &wav2vec2_ctc_source},
   };
   for (const System& system : systems)
     if (kind == system.kind) return &system;

@@ -31,6 +31,7 @@ enum class Site : std::uint32_t {
   masks, noise, input_dropout, prenet_dropout, encoder_input_dropout, attention_dropout, encoder_dropout,
   activation_dropout, activation_dropout_2, post_mlp_dropout, drop_path_attention, drop_path_mlp, layerdrop,
   initialise, order, augment, head_dropout, user, embedding_dropout,
+  feature_dropout, gumbel, negatives,
 };
 
 /// Where a draw happens. `mask` is the index of the mask within its sample, `layer` the index within a stack.

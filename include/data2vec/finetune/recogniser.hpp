@@ -20,19 +20,29 @@ struct Recogniser {
   static constexpr int D = Enc::D, E = Enc::E, T_ = Enc::T_, S = E + T_, symbols = num_symbols;
   static constexpr bool padded = Enc::padded;
   using Head = Linear<D, symbols, LinearInit::xavier>;
+  static constexpr const char* encoder_prefix = [] {
+    if constexpr (requires { Model::recogniser_encoder; }) return Model::recogniser_encoder;
+    else return "w2v_model";
+  }();
+  static constexpr const char* head_prefix = [] {
+    if constexpr (requires { Model::recogniser_head; }) return Model::recogniser_head;
+    else return "proj";
+  }();
   template <class T, int B>
   using Samples = View<const SampleOf<M, T>, B, M::sample_size>;
 
-  /// Under the reference's names: "w2v_model." and the encoder's, "proj".
+  /// Under the reference's names: the model's prefix (of data2vec 2.0 "w2v_model") and the encoder's, and "proj".
   template <class T>
   struct Parameters {
     typename Model::template EncoderParameters<Enc, T> w2v_model;
     typename Head::template Parameters<T> proj;
     static constexpr void visit(auto&& f, auto&... p) {
-      f("w2v_model", p.w2v_model...);
-      f("proj", p.proj...);
+      f(encoder_prefix, p.w2v_model...);
+      f(head_prefix, p.proj...);
     }
   };
+  /// Whether the encoder has learned what stands for hidden frames, as that of wav2vec 2.0.
+  static constexpr bool has_mask_emb = requires(const Parameters<float>& p) { p.w2v_model.mask_emb; };
 
   template <class T, int B, bool training = true>
   struct Workspace {
@@ -61,8 +71,8 @@ struct Recogniser {
     }
   };
 
-  /// How the frames that index.masks hides are filled in training; `noise`, if given, holds their rows one after the
-  /// other, else they are drawn.
+  /// How the frames that index.masks hides are filled in training, unless the encoder has learned what stands for them;
+  /// `noise`, if given, holds their rows one after the other, else they are drawn.
   template <class T>
   struct Hiding {
     bool zero = false;
@@ -88,8 +98,11 @@ struct Recogniser {
     valid_frames<B>(lengths, valid);
     Enc::Rows::index_all(index.tokens, padded ? valid : nullptr);
     Enc::tokens(d, front.local_encoder, samples, w.local, w.local_tape, lengths);
-    if constexpr (P::training)
-      index.masks.apply(d, w.local, hiding.zero, pass.draws, hiding.noise_std, hiding.noise);
+    drop_tokens<M, B>(pass, w.local);
+    if constexpr (P::training) {
+      if constexpr (has_mask_emb) index.masks.apply(d, w.local, p.w2v_model.mask_emb.data);
+      else index.masks.apply(d, w.local, hiding.zero, pass.draws, hiding.noise_std, hiding.noise);
+    }
     const auto out = Enc::forward(pass, pass, front, p.w2v_model.blocks, p.w2v_model.norm,
                                   View<const T, B, T_, D>(w.local), index.tokens, w.encoder, [](auto&&...) {});
     each<B>([&](int b, int rows) {
@@ -121,7 +134,10 @@ struct Recogniser {
     const auto& dfront = gradient.w2v_model.front();
     Enc::backward(pass, front, p.w2v_model.blocks, p.w2v_model.norm, index.tokens, w.dencoded, w.dlocal, dfront,
                   gradient.w2v_model.blocks, gradient.w2v_model.norm, w.encoder);
-    index.masks.apply_backward(d, w.dlocal);
+    T* dmask_emb = nullptr;
+    if constexpr (has_mask_emb) dmask_emb = gradient.w2v_model.mask_emb.data;
+    index.masks.apply_backward(d, w.dlocal, dmask_emb);
+    drop_tokens<M, B>(pass, w.dlocal);
     const View<const T, B, T_, D> dlocal = w.dlocal;
     if constexpr (detail::reads_lengths<typename Enc::Local>)
       Enc::Local::backward(d, front.local_encoder, samples, dlocal, dfront.local_encoder, w.local_tape, lengths);

@@ -96,13 +96,26 @@ struct TokenMasks {
     }
   }
 
-  /// What is hidden gets no gradient: dtokens (B, T, D).
+  /// The same with `mask_emb` (D) in the place of hidden frames.
   template <class Dev, class T>
-  void apply_backward(Dev& d, View<T, B, T_, D> dtokens) const {
+  void apply(Dev& d, View<T, B, T_, D> tokens, const T* mask_emb) const {
     for (int b = 0; b < B; ++b) {
       for (int t = 0; t < T_; ++t)
-        if (frames[b][t]) device::fill(d, static_cast<std::size_t>(D), 0, dtokens[b][t].data);
+        if (frames[b][t]) device::copy(d, static_cast<std::size_t>(D), mask_emb, tokens[b][t].data);
+      zero_channels(tokens[b].data, channels[b].data);
+    }
+  }
+
+  /// What is hidden gets no gradient: dtokens (B, T, D). `dmask_emb` (D), unless null, is added what was there.
+  template <class Dev, class T>
+  void apply_backward(Dev& d, View<T, B, T_, D> dtokens, Out<T> dmask_emb = nullptr) const {
+    for (int b = 0; b < B; ++b) {
       zero_channels(dtokens[b].data, channels[b].data);
+      for (int t = 0; t < T_; ++t) {
+        if (!frames[b][t]) continue;
+        if (dmask_emb) device::add(d, static_cast<std::size_t>(D), dmask_emb, dtokens[b][t].data, dmask_emb);
+        device::fill(d, static_cast<std::size_t>(D), 0, dtokens[b][t].data);
+      }
     }
   }
 

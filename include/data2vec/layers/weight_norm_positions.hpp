@@ -3,6 +3,9 @@
 // 2020, section 2); what comes out is added to the tokens.
 #pragma once
 
+#include <cmath>
+#include <cstddef>
+
 #include <data2vec/core/check.hpp>
 #include <data2vec/core/parameter.hpp>
 #include <data2vec/device/conv.hpp>
@@ -36,11 +39,17 @@ struct WeightNormPositions {
     }
   };
 
-  /// Sets weight_g to the norms of weight_v: the convolution then starts with the weights weight_v, which are also
-  /// written to `scratch` (as many elements).
-  template <Device Dev, class T>
-  static void start(Dev& d, const Parameters<T>& p, T* scratch) {
-    device::weight_norm<weight_rows, kernel>(d, p.weight_v.data, p.weight_g.data, scratch, p.weight_g.data);
+  /// Sets weight_g to the norms of weight_v: the convolution then starts with the weights weight_v. On the host.
+  template <class T>
+  static void start(const Parameters<T>& p) {
+    for (int k = 0; k < kernel; ++k) {
+      double squares = 0;
+      for (std::ptrdiff_t r = 0; r < weight_rows; ++r) {
+        const auto v = static_cast<double>(p.weight_v.data[r * kernel + k]);
+        squares += v * v;
+      }
+      p.weight_g.data[k] = static_cast<T>(std::sqrt(squares));
+    }
   }
 
   /// What a pass without backward needs.

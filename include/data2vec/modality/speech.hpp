@@ -70,6 +70,7 @@ struct Speech {
     using Norm = LayerNorm<width>;
     using Projection = Linear<width, D, LinearInit::fan_in>;
     static constexpr bool projects = C.project_equal_width || width != D;
+    static constexpr bool clears = C.clear_padding && config.padding == Padding::reference;
 
     static constexpr int channels(int i) { return i < 0 ? 1 : spec[i].channels; }
     static constexpr StridedConvShape shape(int i) {
@@ -156,12 +157,14 @@ struct Speech {
       View<T, B, tokens, kept_numbers<T>(2)> stats;
       std::array<View<T, B, gradient_size(0)>, 1> even;
       std::array<View<T, B, gradient_size(1)>, layers == 1 ? 0 : 1> odd;
+      View<T, clears ? B : 1, clears ? tokens : 1, clears ? D : 1> dtokens;
       static constexpr void visit(auto&& f, auto&... t) {
         f("layer", t.layer...);
         f("normed", t.normed...);
         f("stats", t.stats...);
         f("even", t.even...);
         f("odd", t.odd...);
+        f("dtokens", t.dtokens...);
       }
     };
 
@@ -182,6 +185,7 @@ struct Speech {
       Norm::forward(d, p.norm, B * tokens, eps, frames, tape.normed.data, tape.stats.data);
       if constexpr (projects) Projection::forward(d, p.projection, B * tokens, tape.normed.data, out.data);
       else device::copy(d, out.size, tape.normed.data, out.data);                                 // (B, T, D)
+      clear<B>(d, lengths, out.data);
     }
 
     /// Waveforms need no gradient. Uses up the tape. Parameter gradients are accumulated, those of the extractor times
@@ -192,9 +196,15 @@ struct Speech {
                          const int* lengths = nullptr, const FeatureGradients<T>& more = {}) {
       const auto& last = std::get<layers - 1>(tape.layer.item);
       T* const dframes = gradient_of<layers - 1>(tape);
+      const T* dtokens = dout.data;
+      if constexpr (clears) {
+        device::copy(d, dout.size, dout.data, tape.dtokens.data);
+        clear<B>(d, lengths, tape.dtokens.data);
+        dtokens = tape.dtokens.data;
+      }
       if constexpr (projects)
-        Projection::backward(d, p.projection, B * tokens, tape.normed.data, dout.data, dframes, gradient.projection);
-      else device::copy(d, dout.size, dout.data, dframes);
+        Projection::backward(d, p.projection, B * tokens, tape.normed.data, dtokens, dframes, gradient.projection);
+      else device::copy(d, dout.size, dtokens, dframes);
       if (more.normed) device::add(d, last.activated.size, dframes, more.normed, dframes);
       Norm::backward(d, p.norm, B * tokens, last.activated.data, tape.stats.data, dframes, dframes, gradient.norm);
       if (more.penalty != 0) device::add_scaled(d, last.activated.size, more.penalty, last.activated.data, dframes);
@@ -209,6 +219,15 @@ struct Speech {
     static T* gradient_of(const Tape<T, B>& tape) {
       if constexpr (i % 2 == 0) return tape.even[0].data;
       else return tape.odd[0].data;
+    }
+
+    template <int B, class Dev, class T>
+    static void clear(Dev& d, const int* lengths, T* x) {
+      if constexpr (clears) {
+        int frames[B];
+        for (int b = 0; lengths && b < B; ++b) frames[b] = spec.frames(lengths[b]);
+        if (lengths) clear_padding<tokens, D>(d, B, frames, x);
+      }
     }
 
     /// Norm of a layer, if it has one: what GELU is applied to, in y; else where it stands already.

@@ -167,6 +167,7 @@ struct SpeechConfig {
   bool conv_bias = false;                   ///< the extractor's convolutions have biases
   bool project_equal_width = true;          ///< a projection also where the extractor is as wide as the model
   double dropout = 0;                       ///< on the frames, after the projection
+  bool clear_padding = false;               ///< Padding::reference: frames of padding become zero (wav2vec 2.0)
   ModalityConfig modality = {};
 
   /// Kernel of each positional convolution.
@@ -176,6 +177,25 @@ struct SpeechConfig {
     return kernel > 3 ? kernel : 3;
   }
   friend constexpr bool operator==(const SpeechConfig&, const SpeechConfig&) = default;
+};
+
+/// What wav2vec 2.0 has besides an encoder of speech: quantised targets, and what they are told apart from.
+struct Wav2Vec2Config {
+  int final_dim = 256;                      ///< width in which predictions and targets are compared
+  int latent_vars = 320;                    ///< V, entries of a codebook
+  int latent_groups = 2;                    ///< G, codebooks
+  int latent_dim = 0;                       ///< width of a quantised vector; 0: final_dim
+  int num_negatives = 100;                  ///< distractors from the same utterance
+  int cross_sample_negatives = 0;           ///< from all utterances of a chunk
+  int codebook_negatives = 0;               ///< random vectors of the codebooks
+  double dropout_features = 0.1;            ///< on the frames that are quantised
+  double logit_temp = 0.1;                  ///< temperature of the cosines
+  std::array<double, 3> latent_temp{2, 0.5, 0.999995};  ///< of the quantiser: first, last, factor per update
+  double diversity_weight = 0.1;            ///< weight of the codebooks' perplexity in the loss
+  double features_pen_weight = 10;          ///< of the squares of the extractor's frames
+
+  constexpr int vq_dim() const { return latent_dim > 0 ? latent_dim : final_dim; }
+  friend constexpr bool operator==(const Wav2Vec2Config&, const Wav2Vec2Config&) = default;
 };
 
 /// Tokens of text by number.

@@ -113,7 +113,27 @@ constexpr void for_each_field(const SpeechConfig& c, F&& f) {
   if (c.conv_bias) f("conv_bias", true);
   if (!c.project_equal_width) f("project_equal_width", false);
   if (c.dropout > 0) f("dropout", c.dropout);
+  if (c.clear_padding) f("clear_padding", true);
   for_each_field(c.modality, f);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const Wav2Vec2Config& c, F&& f) {
+  f("final_dim", c.final_dim);
+  f("latent_vars", c.latent_vars);
+  f("latent_groups", c.latent_groups);
+  f("latent_dim", c.latent_dim);
+  f("num_negatives", c.num_negatives);
+  f("cross_sample_negatives", c.cross_sample_negatives);
+  f("codebook_negatives", c.codebook_negatives);
+  f("dropout_features", c.dropout_features);
+  f("logit_temp", c.logit_temp);
+  f("latent_temp.first", c.latent_temp[0]);
+  f("latent_temp.last", c.latent_temp[1]);
+  f("latent_temp.factor", c.latent_temp[2]);
+  f("diversity_weight", c.diversity_weight);
+  f("features_pen_weight", c.features_pen_weight);
 }
 
 /// Calls `f(name, value)` for every field.

@@ -221,4 +221,55 @@ inline constexpr VisionConfig mae_images{.input_size = 224, .patch_size = 16, .m
 inline constexpr VisionConfig mae_huge_images{.input_size = 224, .patch_size = 14, .modality = {.num_extra_tokens = 1}};
 inline constexpr MaskConfig mae_masks{.mask_prob = 0.75};
 
+// wav2vec 2.0: examples/wav2vec/config/pretraining/{wav2vec2_base_librispeech,wav2vec2_large_librivox}.yaml. Recordings
+// are cropped: there is no padding.
+
+/// Base: 12 blocks of width 768.
+inline constexpr Config wav2vec2_base{.embed_dim = 768,
+                                      .depth = 12,
+                                      .num_heads = 12,
+                                      .mlp_ratio = 4,
+                                      .norm_eps = 1e-5,
+                                      .block_names = BlockNames::fairseq,
+                                      .encoder_dropout = 0.1,
+                                      .post_mlp_drop = 0.1,
+                                      .attention_dropout = 0.1,
+                                      .dropout_input = 0.1,
+                                      .layerdrop = 0.05};
+/// Large: 24 pre-norm blocks of width 1024, no dropout.
+inline constexpr Config wav2vec2_large{.embed_dim = 1024,
+                                       .depth = 24,
+                                       .num_heads = 16,
+                                       .mlp_ratio = 4,
+                                       .norm_eps = 1e-5,
+                                       .layer_norm_first = true,
+                                       .pre_norm_mlp_residual = true,
+                                       .block_names = BlockNames::fairseq};
+
+inline constexpr SpeechConfig wav2vec2_base_waveforms{.input_size = 250'000,
+                                                      .extractor_mode = ExtractorMode::default_,
+                                                      .conv_pos_width = 128,
+                                                      .conv_pos_groups = 16,
+                                                      .conv_pos_depth = 1,
+                                                      .conv_pos_weight_norm = true,
+                                                      .project_equal_width = false,
+                                                      .dropout = 0.1,
+                                                      .clear_padding = true,
+                                                      .modality = {.local_grad_mult = 0.1}};
+inline constexpr SpeechConfig wav2vec2_large_waveforms{.input_size = 320'000,
+                                                       .extractor_mode = ExtractorMode::layer_norm,
+                                                       .conv_pos_width = 128,
+                                                       .conv_pos_groups = 16,
+                                                       .conv_pos_depth = 1,
+                                                       .conv_pos_weight_norm = true,
+                                                       .conv_bias = true,
+                                                       .project_equal_width = false,
+                                                       .clear_padding = true};
+
+inline constexpr MaskConfig wav2vec2_masks{.mask_prob = 0.65, .mask_length = 10};
+
+inline constexpr Wav2Vec2Config wav2vec2_base_contrast{};
+inline constexpr Wav2Vec2Config wav2vec2_large_contrast{
+    .final_dim = 768, .dropout_features = 0, .latent_temp = {2, 0.1, 0.999995}, .features_pen_weight = 0};
+
 }  // namespace data2vec::inline v0

@@ -6,6 +6,7 @@
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/masking/block.hpp>
 #include <data2vec/masking/random.hpp>
+#include <data2vec/masking/span.hpp>
 #include <data2vec/modality/speech.hpp>
 #include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
@@ -13,6 +14,7 @@
 #include <data2vec/objective/data2vec2.hpp>
 #include <data2vec/objective/mae.hpp>
 #include <data2vec/objective/roberta.hpp>
+#include <data2vec/objective/wav2vec2.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -78,5 +80,16 @@ struct MaeBase : MaskedAutoencoder<mae_base, detail::MaeBranch<mae_images>> {};
 struct MaeLarge : MaskedAutoencoder<mae_large, detail::MaeBranch<mae_images>> {};
 /// 630 million; patches of 14 pixels, 64 of 256 visible.
 struct MaeHuge : MaskedAutoencoder<mae_huge, detail::MaeBranch<mae_huge_images>> {};
+
+namespace detail {
+template <Config encoder, SpeechConfig waveforms, Wav2Vec2Config contrast>
+using PublishedWav2Vec2 =
+    Wav2Vec2<encoder, Speech<waveforms>, SpanMask<Speech<waveforms>::tokens, wav2vec2_masks>, contrast>;
+}
+
+/// wav2vec 2.0: 95 million parameters, 781 frames.
+struct Wav2Vec2Base : detail::PublishedWav2Vec2<wav2vec2_base, wav2vec2_base_waveforms, wav2vec2_base_contrast> {};
+/// 317 million, 999 frames.
+struct Wav2Vec2Large : detail::PublishedWav2Vec2<wav2vec2_large, wav2vec2_large_waveforms, wav2vec2_large_contrast> {};
 
 }  // namespace data2vec::inline v0

@@ -23,13 +23,14 @@ struct TrainerOptions {
   std::uint64_t seed = 1;
   int threads = 0;              ///< 0: as many as the machine has
   int accumulation = 1;         ///< micro-batches of an update: calls of Trainer::step() until the weights change
+  ContrastOptions contrast = {}; ///< of wav2vec 2.0
   std::vector<std::uint8_t> begins_word = {};  ///< by token id, for masks of whole words: whether it begins a word
   std::vector<BranchOptions> others = {};  ///< of the second branch, the third, ...; absent: as the first's above
 
   /// Those of branch `i`.
   BranchOptions of_branch(int i) const {
     if (i > 0 && static_cast<std::size_t>(i) <= others.size()) return others[static_cast<std::size_t>(i - 1)];
-    return {rates, loss, mask_noise_std, begins_word};
+    return {rates, loss, mask_noise_std, contrast, begins_word};
   }
 
   /// What the configuration of a model says, the rest as above.
@@ -40,6 +41,7 @@ struct TrainerOptions {
     options.rates = first.rates;
     options.loss = first.loss;
     options.mask_noise_std = first.mask_noise_std;
+    options.contrast = first.contrast;
     [&]<int... i>(std::integer_sequence<int, i...>) {
       (options.others.push_back(Model::template BranchAt<i + 1>::options()), ...);
     }(std::make_integer_sequence<int, Model::branches - 1>{});

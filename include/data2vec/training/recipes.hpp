@@ -117,4 +117,27 @@ inline TrainerOptions mae_base_recipe() { return detail::mae_recipe<MaeBase>(); 
 inline TrainerOptions mae_large_recipe() { return detail::mae_recipe<MaeLarge>(); }
 inline TrainerOptions mae_huge_recipe() { return detail::mae_recipe<MaeHuge>(); }
 
+namespace detail {
+/// The run-time settings that both published wav2vec 2.0 models share.
+template <class Model>
+TrainerOptions wav2vec2_recipe(const PolynomialSchedule& schedule) {
+  TrainerOptions options = TrainerOptions::of<Model>();
+  options.schedule = schedule;
+  options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 0,
+                       .decay_scope = DecayScope::all};
+  return options;
+}
+}  // namespace detail
+
+/// wav2vec 2.0: batches of some 1.6 (base) and 2.7 (large) hours of 16 kHz. Waveforms are as they are (base), or have
+/// mean 0 and variance 1 each (large).
+inline TrainerOptions wav2vec2_base_recipe() {
+  return detail::wav2vec2_recipe<Wav2Vec2Base>(
+      {.lr = 5e-4, .warmup_updates = 32'000, .total_num_update = 400'000});
+}
+inline TrainerOptions wav2vec2_large_recipe() {
+  return detail::wav2vec2_recipe<Wav2Vec2Large>(
+      {.lr = 5e-3, .warmup_updates = 32'000, .total_num_update = 1'000'000});
+}
+
 }  // namespace data2vec::inline v0
