@@ -2,6 +2,7 @@
 // Layer norm against double and finite differences, standardisation of channels, bits.
 #include <doctest/doctest.h>
 
+#include <data2vec/device/cpu/elementwise.hpp>
 #include <data2vec/device/cpu/norm.hpp>
 
 #include "support.hpp"
@@ -42,6 +43,14 @@ void check(int rows) {
   CHECK(support::largest_difference(y, reference<C, T>(rows, x, &gamma, &beta)) < tolerance);
   device::layer_norm<C>(cpu, rows, x.data(), nullptr, nullptr, 1e-5, plain.data(), nullptr);
   CHECK(support::largest_difference(plain, reference<C, T>(rows, x, nullptr, nullptr)) < tolerance);
+  auto sum = numbers<T>(size, 4), added = sum, normed = plain, sums_stats = stats;
+  device::add(cpu, size, x.data(), added.data(), added.data());
+  device::layer_norm<C>(cpu, rows, added.data(), gamma.data(), beta.data(), 1e-5, plain.data(), stats.data());
+  device::add_layer_norm<C>(cpu, rows, x.data(), sum.data(), gamma.data(), beta.data(), 1e-5, sum.data(),
+                            normed.data(), sums_stats.data());
+  CHECK(sum == added);
+  CHECK(normed == plain);
+  CHECK(sums_stats == stats);
   for (int r = 0; r < rows; ++r) {
     std::vector<T> one(C);
     device::layer_norm<C>(cpu, 1, x.data() + r * C, gamma.data(), beta.data(), 1e-5, one.data(), nullptr);

@@ -23,6 +23,12 @@ void layer_norm(D& d, int rows, In<T> x, In<T> gamma, In<T> beta, double eps, T*
   kernel::Norm<D>::template layer_norm<C, T>(d, rows, x, gamma, beta, eps, y, stats);
 }
 
+/// sum = a + b and y = layer_norm(sum), all (rows, C): a residual connection and the norm behind it. sum may be a or b.
+template <int C, Device D, class T>
+void add_layer_norm(D& d, int rows, In<T> a, In<T> b, In<T> gamma, In<T> beta, double eps, T* sum, T* y, Out<T> stats) {
+  kernel::Norm<D>::template add_layer_norm<C, T>(d, rows, a, b, gamma, beta, eps, sum, y, stats);
+}
+
 /// Gradient of `layer_norm`: dx is overwritten (dx may be dy), dgamma and dbeta (C) are accumulated or both null.
 template <int C, Device D, class T>
 void layer_norm_backward(D& d, int rows, In<T> dy, In<T> x, In<T> gamma, In<T> stats, T* dx, Out<T> dgamma,

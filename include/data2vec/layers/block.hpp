@@ -106,15 +106,15 @@ struct Block {
     if constexpr (post_norm) {
       Attention::template forward<P, T, N, S>(pass, p.attn, layer, x, scratch.branch, tape.attn, extras);
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
-      device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
-      Norm::forward(d, p.norm1, rows, norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats1.data);
+      Norm::forward_sum(d, p.norm1, rows, norm_eps, x.data, scratch.branch.data, tape.attended.data,
+                        tape.mlp_input.data, tape.stats1.data);
     } else {
       Norm::forward(d, p.norm1, rows, norm_eps, x.data, tape.attention_input.data, tape.stats1.data);
       Attention::template forward<P, T, N, S>(pass, p.attn, layer, tape.attention_input, scratch.branch, tape.attn,
                                               extras);
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
-      device::add(d, size, x.data, scratch.branch.data, tape.attended.data);
-      Norm::forward(d, p.norm2, rows, norm_eps, tape.attended.data, tape.mlp_input.data, tape.stats2.data);
+      Norm::forward_sum(d, p.norm2, rows, norm_eps, x.data, scratch.branch.data, tape.attended.data,
+                        tape.mlp_input.data, tape.stats2.data);
     }
     Mlp::template forward<P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, tape.mlp,
                                             scratch.hidden);
@@ -128,8 +128,8 @@ struct Block {
       branch = scratch.dropped.data;
     }
     if constexpr (C.order == NormOrder::post) {
-      device::add(d, size, tape.mlp_input.data, branch, tape.summed.data);
-      Norm::forward(d, p.norm2, rows, norm_eps, tape.summed.data, y.data, tape.stats2.data);
+      Norm::forward_sum(d, p.norm2, rows, norm_eps, tape.mlp_input.data, branch, tape.summed.data, y.data,
+                        tape.stats2.data);
     } else if constexpr (C.order == NormOrder::pre_fairseq) {
       device::add(d, size, scratch.branch.data, branch, y.data);
     } else {
@@ -148,10 +148,14 @@ struct Block {
     auto& d = pass.device;
     constexpr int rows = N * S;
     constexpr std::size_t size = x.size;
-    // d(branch of the MLP) into scratch.branch, what flows around it into dx.
+    // d(branch of the MLP) into scratch.branch, what flows around it into dx. Without dropout they are the same, and the
+    // MLP's backward reads the former to the end before it adds to the latter.
+    constexpr bool altered = P::training && (C.drop_path || C.post_mlp_drop || C.activation_dropout);
+    View<T, N, S, dim> dbranch = scratch.branch;
     if constexpr (C.order == NormOrder::post) {
       Norm::backward(d, p.norm2, rows, tape.summed.data, tape.stats2.data, dy.data, dx.data, gradient.norm2);
-      device::copy(d, size, dx.data, scratch.branch.data);
+      if constexpr (altered) device::copy(d, size, dx.data, scratch.branch.data);
+      else dbranch = dx;
     } else {
       device::copy(d, size, dy.data, scratch.branch.data);
     }
@@ -164,7 +168,7 @@ struct Block {
     if constexpr (C.order == NormOrder::pre_fairseq)
       device::add(d, size, scratch.branch.data, dy.data, scratch.branch.data);
     if constexpr (C.order == NormOrder::post) {
-      Mlp::template backward<Grad::accumulate, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, dx,
+      Mlp::template backward<Grad::accumulate, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, dbranch, dx,
                                                            gradient.mlp, tape.mlp, scratch.hidden,
                                                            scratch.dhidden);
       Norm::backward(d, p.norm1, rows, tape.attended.data, tape.stats1.data, dx.data, dx.data, gradient.norm1);
@@ -176,10 +180,12 @@ struct Block {
       if constexpr (C.order == NormOrder::pre) device::add(d, size, dx.data, dy.data, dx.data);
     }
     // dx is now d(attended): it flows into the attention branch and around it.
-    device::copy(d, size, dx.data, scratch.branch.data);
+    dbranch = scratch.branch;
+    if constexpr (post_norm && !(P::training && (C.drop_path || C.encoder_dropout))) dbranch = dx;
+    else device::copy(d, size, dx.data, scratch.branch.data);
     path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
     if constexpr (post_norm) {
-      Attention::template backward<Grad::accumulate, P, T, N, S>(pass, p.attn, layer, x, scratch.branch, dx,
+      Attention::template backward<Grad::accumulate, P, T, N, S>(pass, p.attn, layer, x, dbranch, dx,
                                                                  gradient.attn, tape.attn, extras, dbias, scratch.qkv,
                                                                  scratch.mixed);
     } else {

@@ -28,6 +28,14 @@ struct LayerNorm {
     else device::layer_norm<C>(d, rows, x, nullptr, nullptr, eps, y, stats);
   }
 
+  /// sum = a + b, y its norm, all (rows, C).
+  template <Device D, class T>
+  static void forward_sum(D& d, const auto& p, int rows, double eps, In<T> a, In<T> b, T* sum, T* y, Out<T> stats) {
+    if constexpr (affine)
+      device::add_layer_norm<C>(d, rows, a, b, p.weight.data, p.bias.data, eps, sum, y, stats);
+    else device::add_layer_norm<C>(d, rows, a, b, nullptr, nullptr, eps, sum, y, stats);
+  }
+
   /// dx is overwritten and may be dy; parameter gradients are accumulated.
   template <Device D, class T>
   static void backward(D& d, const auto& p, int rows, In<T> x, In<T> stats, In<T> dy, T* dx, const auto& gradient) {

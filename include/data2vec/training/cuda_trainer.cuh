@@ -14,6 +14,7 @@
 #include <data2vec/core/error.hpp>
 #include <data2vec/device/cuda/all.cuh>
 #include <data2vec/device/cuda/graph.cuh>
+#include <data2vec/device/cuda/upload.cuh>
 #include <data2vec/training/options.hpp>
 #include <data2vec/training/step_report.hpp>
 
@@ -54,8 +55,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
   static constexpr std::size_t device_bytes =
       sizeof(T) * 4 * size + sizeof(Number) * (copies ? 3 : 1) * size +
       sizeof(Number) * buffer_size<typename Branch::template Workspace<Number, batch>> +
-      (sizeof(Number) + (copies ? sizeof(T) : 0)) * (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} *
-          sample_size +
+      (sizeof(Number) + depth * sizeof(T)) * (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} * sample_size +
       sizeof(int) * buffer_size<typename Branch::template Indices<batch>>;
 
   explicit Trainer(const TrainerOptions& options, const CudaOptions& cuda = {}) : options_(options), device_(cuda) {
@@ -78,8 +78,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
     m_ = DeviceBuffer<T>(size, "first moments");
     v_ = DeviceBuffer<T>(size, "second moments");
     workspace_ = DeviceBuffer<Number>(buffer_size<Workspace>, "workspace");
-    samples_.allocate("samples");
-    if (Branch::teacher_has_local) targets_.allocate("targets");
+    samples_ = DeviceBuffer<Number>(sample_numbers, "samples");
+    if (Branch::teacher_has_local) targets_ = DeviceBuffer<Number>(sample_numbers, "targets");
     indices_ = DeviceBuffer<int>(buffer_size<Indices>, "indices");
     ids_ = DeviceBuffer<std::uint32_t>(batch, "ids");
     update_ = DeviceBuffer<FusedUpdate>(1, "update");
@@ -146,7 +146,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
     }
     device_.copy("report", slot.results.data(), results_.data(), results * sizeof(double));
     device_.copy("report", slot.results.data() + results, device_.deferred_sums(), terms * sizeof(double));
-    slot.done.record(device_);
+    slot.done.record(device_.stream());
     pending_ = last ? 0 : pending_ + 1;
     slot.micro_batches = last ? options_.accumulation : pending_;
     slot.last = last;
@@ -214,27 +214,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
   static constexpr int D = Branch::D;
   using Workspace = typename Branch::template Workspace<Number, batch>;
   using Indices = typename Branch::template Indices<batch>;
+  static constexpr std::size_t sample_numbers = std::size_t{batch} * sample_size;
   using Gradient = typename Model::template Parameters<Number>;
   static constexpr std::size_t results = 4 * D + 1;  // moments of channels, the gradient's squares
   static constexpr std::size_t terms = 3;            // sums of losses, in the order of the step
 
-  /// A batch on the device: as it comes, and as the step reads it.
-  struct Inputs {
-    DeviceBuffer<T> given;
-    DeviceBuffer<Number> read;
-    void allocate(const char* what) {
-      read = DeviceBuffer<Number>(std::size_t{batch} * sample_size, what);
-      if constexpr (copies) given = DeviceBuffer<T>(std::size_t{batch} * sample_size, what);
-    }
-    T* landing() {
-      if constexpr (copies) return given.data();
-      else return read.data();
-    }
-  };
-
   /// What travels with one step; page-locked.
   struct Slot {
-    PinnedBuffer<T> samples, targets;
+    Upload<T> samples, targets;
     PinnedBuffer<int> indices;
     PinnedBuffer<std::uint32_t> ids;  // and the update
     PinnedBuffer<FusedUpdate> update;
@@ -245,8 +232,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
     bool last = true;
 
     void allocate() {
-      samples = PinnedBuffer<T>(std::size_t{batch} * sample_size);
-      if (Branch::teacher_has_local) targets = PinnedBuffer<T>(std::size_t{batch} * sample_size);
+      samples = Upload<T>(sample_numbers, "samples");
+      if (Branch::teacher_has_local) targets = Upload<T>(sample_numbers, "targets");
       indices = PinnedBuffer<int>(buffer_size<Indices>);
       ids = PinnedBuffer<std::uint32_t>(batch + 1);
       update = PinnedBuffer<FusedUpdate>(1);
@@ -276,9 +263,9 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   /// The host's part of a step.
   void fill(Slot& slot, const Batch<T>& samples, std::int64_t update) {
-    std::memcpy(slot.samples.data(), samples.samples.data(), samples.samples.size_bytes());
+    std::memcpy(slot.samples.host(), samples.samples.data(), samples.samples.size_bytes());
     if (Branch::teacher_has_local && !samples.targets.empty())
-      std::memcpy(slot.targets.data(), samples.targets.data(), samples.targets.size_bytes());
+      std::memcpy(slot.targets.host(), samples.targets.data(), samples.targets.size_bytes());
     std::memcpy(slot.ids.data(), samples.ids.data(), samples.ids.size_bytes());
     slot.ids[batch] = captured ? static_cast<std::uint32_t>(update) : 0;  // the clock: see run()
     bind<Indices>(slot.indices.data())
@@ -294,10 +281,12 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   void upload(Slot& slot, bool has_targets) {
-    const std::size_t bytes = std::size_t{batch} * sample_size * sizeof(T);
-    device_.copy("samples", samples_.landing(), slot.samples.data(), bytes);
-    if (Branch::teacher_has_local)
-      device_.copy("samples", targets_.landing(), has_targets ? slot.targets.data() : samples_.landing(), bytes);
+    slot.samples.send(device_, "samples");
+    cast(slot.samples.device(), sample_numbers, samples_.data());
+    if constexpr (Branch::teacher_has_local) {
+      if (has_targets) slot.targets.send(device_, "targets");
+      cast((has_targets ? slot.targets : slot.samples).device(), sample_numbers, targets_.data());
+    }
     device_.copy("ids", ids_.data(), slot.ids.data(), batch * sizeof(std::uint32_t));
     device_.copy("clock", device_.clock(), slot.ids.data() + batch, sizeof(std::uint32_t));
     device_.copy("indices", indices_.data(), slot.indices.data(), buffer_size<Indices> * sizeof(int));
@@ -321,19 +310,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   void launch(std::uint32_t update) {
     using Input = View<const Number, batch, sample_size>;
-    constexpr auto numbers = std::size_t{batch} * sample_size;
-    if constexpr (copies) {
-      cast(samples_.given.data(), numbers, samples_.read.data());
-      if (Branch::teacher_has_local) cast(targets_.given.data(), numbers, targets_.read.data());
-    }
     const Pass<Device, true> pass{device_, {options_.seed, update, ids_.data(), masks}, options_.rates};
     const double hidden = static_cast<double>(batch) * options_.accumulation * masks * Branch::R;
     auto index = bind<Indices>(indices_.data());
     index.teacher = bind<Indices>(all_rows_.data()).teacher;
-    const Number* const targets = Branch::teacher_has_local ? targets_.read.data() : samples_.read.data();
+    const Number* const targets = Branch::teacher_has_local ? targets_.data() : samples_.data();
     device_.defer_sums();
     Branch::step(pass, read(student_copy_, weights_), read(teacher_copy_, teacher_), Model::template weights<0>(bind<Gradient>(gradient_.data())),
-                 Input{samples_.read.data()}, Input{targets}, static_cast<const Number*>(nullptr), options_.mask_noise_std,
+                 Input{samples_.data()}, Input{targets}, static_cast<const Number*>(nullptr), options_.mask_noise_std,
                  options_.loss, hidden, bind<Workspace>(workspace_.data()), index, results_.data());
     device_.return_sums();
   }
@@ -387,8 +371,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
   TrainerOptions options_;
   Device device_;
   DeviceBuffer<T> weights_, teacher_, m_, v_;
-  DeviceBuffer<Number> student_copy_, teacher_copy_, gradient_, workspace_;
-  Inputs samples_, targets_;
+  DeviceBuffer<Number> student_copy_, teacher_copy_, gradient_, workspace_, samples_, targets_;
   DeviceBuffer<int> indices_;
   DeviceBuffer<std::uint32_t> ids_;
   DeviceBuffer<FusedUpdate> update_;

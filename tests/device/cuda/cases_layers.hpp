@@ -56,6 +56,10 @@ void norm(R& run, int rows) {
     device::layer_norm<C>(d, rows, x, g, b, 1e-5, y, stats);
     run.keep("layer_norm", y, size, error);
     run.keep("layer_norm stats", stats, 2 * n, C < 8 ? 100 * error : error);
+    float *sum = run.space(size), *normed = run.space(size), *sums_stats = run.space(2 * n);
+    device::add_layer_norm<C>(d, rows, x, dy, g, b, 1e-5, sum, normed, sums_stats);
+    run.keep("add_layer_norm sum", sum, size, 0);
+    run.keep("add_layer_norm", normed, size, C < 8 ? 100 * error : 4 * error);
     device::layer_norm_backward<C>(d, rows, dy, x, g, stats, dx, affine ? dgamma : nullptr, affine ? dbeta : nullptr);
     run.keep("layer_norm_backward", dx, size, C < 8 ? 100 * error : 4 * error);
     run.keep("layer_norm_backward dgamma", dgamma, C, error * std::sqrt(rows));

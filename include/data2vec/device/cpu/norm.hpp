@@ -28,6 +28,22 @@ struct kernel::Norm<BasicCpu<Isa>> {
     });
   }
 
+  // Some rows at a time, so that their sum is normed before it leaves the cache.
+  template <int C, class T>
+  static void add_layer_norm(Cpu& d, int rows, const T* a, const T* b, const T* gamma, const T* beta, double eps,
+                             T* sum, T* y, T* stats) {
+    detail::share(d, rows, row_grain<C>, [=](Index first, Index end) {
+      using V = Vec<T, Isa>;
+      Cpu alone;
+      for (Index r = first; r < end; r += row_grain<C>) {
+        const int count = static_cast<int>(std::min<Index>(row_grain<C>, end - r));
+        Lanes<T, Isa>::map(static_cast<std::size_t>(count) * C, sum + r * C, [](V u, V v) { return u + v; }, a + r * C,
+                           b + r * C);
+        layer_norm<C>(alone, count, sum + r * C, gamma, beta, eps, y + r * C, stats ? stats + 2 * r : nullptr);
+      }
+    });
+  }
+
   // With u = (x - mean) s and g = dy gamma: dx = s (g - mean(g) - u mean(g u)).
   template <int C, class T>
   static void layer_norm_backward(Cpu& d, int rows, const T* dy, const T* x, const T* gamma, const T* stats, T* dx,

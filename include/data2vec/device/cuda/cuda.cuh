@@ -72,6 +72,7 @@ class CudaContext {
     multiprocessors_ = properties.multiProcessorCount;
     shared_limit_ = properties.sharedMemPerBlockOptin;
     check(cudaStreamCreateWithFlags(&stream_, cudaStreamNonBlocking), "cuda");
+    check(cudaStreamCreateWithFlags(&copies_, cudaStreamNonBlocking), "cuda");
     check(cublasLtCreate(&blas_), "cuda");
     workspace_ = DeviceBuffer<std::byte>(options.workspace_bytes, "cuda: workspace of cuBLASLt");
     sums_ = DeviceBuffer<double>(most_sums, "cuda: sums");
@@ -83,10 +84,13 @@ class CudaContext {
   ~CudaContext() {
     cudaStreamSynchronize(stream_);
     cublasLtDestroy(blas_);
+    cudaStreamSynchronize(copies_);
     cudaStreamDestroy(stream_);
+    cudaStreamDestroy(copies_);
   }
 
   cudaStream_t stream() const { return stream_; }
+  cudaStream_t copies() const { return copies_; }  ///< for copies from the host that run beside the kernels
   const CudaOptions& options() const { return options_; }
   int multiprocessors() const { return multiprocessors_; }
   std::size_t shared_limit() const { return shared_limit_; }  ///< bytes of shared memory of a block
@@ -210,7 +214,7 @@ class CudaContext {
   int multiprocessors_ = 0, next_sum_ = 0;
   std::size_t shared_limit_ = 0;
   bool deferred_ = false;
-  cudaStream_t stream_ = nullptr;
+  cudaStream_t stream_ = nullptr, copies_ = nullptr;
   cublasLtHandle_t blas_ = nullptr;
   Algorithms algorithms_;
   detail::gpu::Stopwatch stopwatch_;

@@ -49,16 +49,21 @@ class CapturedWork {
   std::size_t nodes_ = 0;
 };
 
-/// A place in a stream that the host can wait for.
+/// A place in a stream that the host, or another stream, can wait for.
 class StreamEvent {
  public:
   StreamEvent() { detail::gpu::check(cudaEventCreateWithFlags(&event_, cudaEventDisableTiming), "event"); }
   StreamEvent(StreamEvent&& other) noexcept : event_(std::exchange(other.event_, nullptr)) {}
-  StreamEvent& operator=(StreamEvent&&) = delete;
+  StreamEvent& operator=(StreamEvent&& other) noexcept {
+    std::swap(event_, other.event_);
+    return *this;
+  }
   ~StreamEvent() {
     if (event_) cudaEventDestroy(event_);
   }
-  void record(CudaContext& d) { detail::gpu::check(cudaEventRecord(event_, d.stream()), "event"); }
+  void record(cudaStream_t stream) { detail::gpu::check(cudaEventRecord(event_, stream), "event"); }
+  /// What is put into `stream` from now on runs behind it.
+  void hold(cudaStream_t stream) { detail::gpu::check(cudaStreamWaitEvent(stream, event_, 0), "event"); }
   /// Throws DeviceError naming `operation` if what came before failed.
   void wait(const char* operation) { detail::gpu::check(cudaEventSynchronize(event_), operation); }
 

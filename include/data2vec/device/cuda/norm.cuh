@@ -37,13 +37,21 @@ __device__ void load_row(const T* row, float (&x)[RowShape<C, T>::steps][RowShap
   }
 }
 
-/// y = f(normed, channel) in place of the row's values; mean and 1 / deviation of the row to `stats`.
-template <int C, class T, class F>
-__device__ void norm_row(const T* row, float eps, float* stats, T* y, F f) {
+template <int C, class T>
+__device__ void store_row(T* row, const float (&x)[RowShape<C, T>::steps][RowShape<C, T>::n]) {
   using S = RowShape<C, T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
-  float x[S::steps][S::n];
-  load_row<C>(row, x);
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+    if (S::inside(s, lane)) store<S::n>(row + S::channel(s, lane), x[s]);
+}
+
+/// y = f(normed, channel) of a row whose values are in registers; its mean and 1 / deviation to `stats`.
+template <int C, class T, class F>
+__device__ void norm_values(const float (&x)[RowShape<C, T>::steps][RowShape<C, T>::n], float eps, float* stats, T* y,
+                            F f) {
+  using S = RowShape<C, T>;
+  const int lane = static_cast<int>(threadIdx.x) % 32;
   float sum = 0, squares = 0;
 #pragma unroll
   for (int s = 0; s < S::steps; ++s)
@@ -68,6 +76,14 @@ __device__ void norm_row(const T* row, float eps, float* stats, T* y, F f) {
       for (int k = 0; k < S::n; ++k) out[k] = f((x[s][k] - mean) * scale, S::channel(s, lane) + k);
       store<S::n>(y + S::channel(s, lane), out);
     }
+}
+
+/// The same of a row in memory.
+template <int C, class T, class F>
+__device__ void norm_row(const T* row, float eps, float* stats, T* y, F f) {
+  float x[RowShape<C, T>::steps][RowShape<C, T>::n];
+  load_row<C>(row, x);
+  norm_values<C>(x, eps, stats, y, f);
 }
 
 /// dx of a row, g = f(dy, normed, channel) being the gradient of the normed values.
@@ -111,6 +127,25 @@ __global__ void __launch_bounds__(128)
   const std::size_t at = static_cast<std::size_t>(row) * C;
   norm_row<C>(x + at, eps, stats ? stats + 2 * row : nullptr, y + at,
               [=](float u, int c) { return gamma ? fmaf(u, to_float(gamma[c]), to_float(beta[c])) : u; });
+}
+
+template <int C, class T>
+__global__ void __launch_bounds__(128) add_layer_norm_rows(int rows, const T* a, const T* b, const T* gamma,
+                                                           const T* beta, float eps, T* sum, T* y, float* stats) {
+  using S = RowShape<C, T>;
+  const int row = warp_row();
+  if (row >= rows) return;
+  const std::size_t at = static_cast<std::size_t>(row) * C;
+  float x[S::steps][S::n], other[S::steps][S::n];
+  load_row<C>(a + at, x);
+  load_row<C>(b + at, other);
+#pragma unroll
+  for (int s = 0; s < S::steps; ++s)
+#pragma unroll
+    for (int k = 0; k < S::n; ++k) x[s][k] = to_float(from_float<T>(x[s][k] + other[s][k]));  // as it is stored
+  store_row<C>(sum + at, x);
+  norm_values<C>(x, eps, stats ? stats + 2 * row : nullptr, y + at,
+                 [=](float u, int c) { return gamma ? fmaf(u, to_float(gamma[c]), to_float(beta[c])) : u; });
 }
 
 template <int C, class T>
@@ -197,6 +232,13 @@ struct kernel::Norm<BasicCuda<P>> {
   static void layer_norm(D& d, int rows, const T* x, const T* gamma, const T* beta, double eps, T* y, T* stats) {
     d.launch("layer_norm", blocks(rows), 128, 0, &detail::gpu::layer_norm_rows<C, T>, rows, x, gamma, beta,
              static_cast<float>(eps), y, numbers(stats));
+  }
+
+  template <int C, class T>
+  static void add_layer_norm(D& d, int rows, const T* a, const T* b, const T* gamma, const T* beta, double eps, T* sum,
+                             T* y, T* stats) {
+    d.launch("add_layer_norm", blocks(rows), 128, 0, &detail::gpu::add_layer_norm_rows<C, T>, rows, a, b, gamma, beta,
+             static_cast<float>(eps), sum, y, numbers(stats));
   }
 
   template <int C, class T>
