@@ -25,6 +25,18 @@ SafetensorsFile file_of(const std::vector<Tensor>& tensors) {
   return SafetensorsFile::from_bytes(safetensors_bytes(tensors), "file");
 }
 
+struct Language : MaskedLanguageModel<Config{.embed_dim = 8, .depth = 1, .num_heads = 2, .norm_eps = 1e-5,
+                                             .block_names = BlockNames::fairseq},
+                                      Text<TextConfig{.vocab_size = 12, .tokens = 6, .max_source_positions = 6}>,
+                                      TokenMask<6, TokenMaskConfig{}>> {};
+using Recordings16 = Speech<SpeechConfig{.input_size = 60, .feature_encoder_spec = {{3, 5, 3}, {4, 3, 2}},
+                                         .conv_pos_width = 4, .conv_pos_groups = 2, .conv_pos_depth = 1,
+                                         .conv_pos_weight_norm = true}>;
+struct Waves : Wav2Vec2<Config{.embed_dim = 8, .depth = 1, .num_heads = 2, .norm_eps = 1e-5,
+                               .block_names = BlockNames::fairseq},
+                        Recordings16, SpanMask<Recordings16::tokens, MaskConfig{.mask_prob = 0.5, .mask_length = 2}>,
+                        Wav2Vec2Config{.final_dim = 4, .latent_vars = 4, .num_negatives = 2}> {};
+
 std::string error_of(const std::vector<Tensor>& tensors) {
   try {
     read_encoder<Model>(file_of(tensors));
@@ -58,6 +70,26 @@ TEST_CASE("encoder files: a whole model, an encoder alone, a classifier, a recog
       for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
         REQUIRE(read[i] == (Model::in_decoder(info.name.view()) ? 0 : weights[i]));
   }
+}
+
+TEST_CASE("encoder files: what files of the other systems hold besides the encoder") {
+  const auto read_back = []<class M>(const M&, const std::string& prefix, std::vector<std::string> besides) {
+    using P = typename M::template Parameters<float>;
+    Buffer<float> weights(buffer_size<P>);
+    M::initialise(weights.data(), 3);
+    std::vector<Tensor> tensors = named_tensors<P>(weights.data());
+    for (Tensor& tensor : tensors) tensor.name = prefix + tensor.name;
+    for (const std::string& name : besides)
+      tensors.push_back({name, Dtype::f32, {2}, std::as_bytes(std::span(weights.data(), 2))});
+    const Buffer<float> read = read_encoder<M>(file_of(tensors));
+    for (const TensorInfo& info : tensor_table<P>)
+      for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
+        REQUIRE(read[i] == (M::in_decoder(info.name.view()) ? 0 : weights[i]));
+  };
+  read_back(Language{}, "", {"encoder.sentence_encoder.version", "encoder.lm_head.weight",
+                             "classification_heads.sentence_classification_head.dense.bias"});
+  read_back(Waves{}, "", {});
+  read_back(Waves{}, "w2v_encoder.w2v_model.", {"w2v_encoder.proj.bias"});
 }
 
 TEST_CASE("encoder files: every difference is listed") {

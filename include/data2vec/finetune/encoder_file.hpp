@@ -16,15 +16,15 @@
 namespace data2vec::inline v0 {
 
 /// A buffer of Model::Parameters with the encoder of a file, for FineTuner; decoders are zero. Tensors are looked for
-/// under the model's names or, if the file has such ones, under "model." or "w2v_model." and these (as a classifier and
-/// a recogniser name them). Decoders in the file, and a head, are passed over; any other difference is listed in a
-/// MismatchError.
+/// under the model's names or, if the file has such ones, under "model.", "w2v_model." or "w2v_encoder.w2v_model." and
+/// these (as a classifier and a recogniser name them). Decoders in the file, a head, and what a model says it passes
+/// over, are passed over; any other difference is listed in a MismatchError.
 template <class Model>
 Buffer<float> read_encoder(const SafetensorsFile& file) {
   using Parameters = typename Model::template Parameters<float>;
   const auto& table = tensor_table<Parameters>;
   std::string prefix;
-  for (const char* const other : {"model.", "w2v_model."})
+  for (const char* const other : {"model.", "w2v_model.", "w2v_encoder.w2v_model."})
     if (std::any_of(file.begin(), file.end(), [&](const Tensor& tensor) { return tensor.name.starts_with(other); }))
       prefix = other;
   const auto text = [](const std::vector<std::int64_t>& shape) {
@@ -53,6 +53,8 @@ Buffer<float> read_encoder(const SafetensorsFile& file) {
     if (!tensor.name.starts_with(prefix)) continue;
     const std::string_view name = std::string_view(tensor.name).substr(prefix.size());
     const auto is_ours = [&](const TensorInfo& info) { return info.name.view() == name; };
+    if constexpr (requires { Model::passes_over(name); })
+      if (Model::passes_over(name)) continue;
     if (!Model::in_decoder(name) && std::none_of(table.begin(), table.end(), is_ours))
       differences += "\n  unknown: " + tensor.name + " " + text(tensor.shape);
   }

@@ -11,6 +11,7 @@
 #include <data2vec/masking/bert.hpp>
 #include <data2vec/model/encoder.hpp>
 #include <data2vec/model/initialise.hpp>
+#include <data2vec/objective/counts.hpp>
 #include <data2vec/objective/step_options.hpp>
 
 namespace data2vec::inline v0 {
@@ -225,16 +226,28 @@ struct MaskedLanguageModel {
     return {{p.encoder.front_end, p.lm_head}, p.encoder.blocks, p.encoder.norm};
   }
 
-  static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
   static constexpr bool in_decoder(std::string_view name) { return name.starts_with("encoder.lm_head."); }
+  /// What files of the reference hold besides: a version, and the heads of fine-tuned models.
+  static constexpr bool passes_over(std::string_view name) {
+    return name == "encoder.sentence_encoder.version" || name.starts_with("classification_heads.");
+  }
   static constexpr bool in_teacher(std::string_view) { return false; }
   static constexpr int branch_of(std::string_view) { return -1; }
   static constexpr bool receives_gradient(std::string_view, int = 0) { return true; }
 
-  /// Of a step; a multiply and an add count as two, backward as two forwards.
+  static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
+  static constexpr std::size_t encoder_parameter_count =
+      detail::elements_where<Parameters<float>>([](std::string_view name) { return !in_decoder(name); });
+  static constexpr std::size_t teacher_parameter_count = 0;
+
+  /// Floating-point operations of one training step per sample.
   template <int = 0>
-  static constexpr double flops_per_sample =
-      3 * (First::Enc::flops(First::T_) + First::most * First::Head::flops_per_row);
+  static constexpr StepFlops step_flops{.student = 3 * First::Enc::flops(First::T_),
+                                        .decoder = 3 * First::most * First::Head::flops_per_row};
+  template <int = 0>
+  static constexpr double flops_per_sample = step_flops<0>.total();
+  template <int B, int G = 1, int = 0>
+  static constexpr std::size_t workspace_size = buffer_size<typename First::template Workspace<float, B>>;
 
   /// Random initial weights, a function of the seed alone. `buffer` holds buffer_size<Parameters<T>> elements.
   template <class T>

@@ -13,6 +13,7 @@
 #include <data2vec/model/encoder.hpp>
 #include <data2vec/model/initialise.hpp>
 #include <data2vec/objective/contrast_indices.hpp>
+#include <data2vec/objective/counts.hpp>
 #include <data2vec/objective/step_options.hpp>
 
 namespace data2vec::inline v0 {
@@ -349,7 +350,6 @@ struct Wav2Vec2 {
             p.encoder.norm};
   }
 
-  static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
   static constexpr bool in_decoder(std::string_view name) {
     return name.starts_with("quantizer.") || name.starts_with("project_q.") || name.starts_with("final_proj.");
   }
@@ -359,14 +359,26 @@ struct Wav2Vec2 {
     return ModalityType::config.local_grad_mult != 0 || !name.starts_with("feature_extractor.");
   }
 
-  /// Of a step; a multiply and an add count as two, the backward of a product as two forwards.
+  static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
+  static constexpr std::size_t encoder_parameter_count =
+      detail::elements_where<Parameters<float>>([](std::string_view name) { return !in_decoder(name); });
+  static constexpr std::size_t teacher_parameter_count = 0;
+
+  /// Floating-point operations of one training step per sample; what the quantiser and the contrast take is the decoder's.
   template <int = 0>
-  static constexpr double flops_per_sample = First::Local::flops_per_sample +
-      (ModalityType::config.local_grad_mult > 0 ? First::Local::backward_flops_per_sample : 0) +
-      3 * (First::Enc::flops(First::T_) +
-           First::R * (First::Projection::flops_per_row + First::Quantiser::flops_per_row +
-                       (1 + W.codebook_negatives) * First::TargetProjection::flops_per_row +
-                       2.0 * (1 + First::K) * W.final_dim));
+  static constexpr StepFlops step_flops = [] {
+    using S = First;
+    return StepFlops{.local = S::Local::flops_per_sample +
+                              (S::M::config.local_grad_mult > 0 ? S::Local::backward_flops_per_sample : 0),
+                     .student = 3 * S::Enc::flops(S::T_),
+                     .decoder = 3 * S::R * (S::Projection::flops_per_row + S::Quantiser::flops_per_row +
+                                            (1 + W.codebook_negatives) * S::TargetProjection::flops_per_row +
+                                            2.0 * (1 + S::K) * W.final_dim)};
+  }();
+  template <int = 0>
+  static constexpr double flops_per_sample = step_flops<0>.total();
+  template <int B, int G = 1, int = 0>
+  static constexpr std::size_t workspace_size = buffer_size<typename First::template Workspace<float, B>>;
 
   /// Random initial weights, a function of the seed alone. `buffer` holds buffer_size<Parameters<T>> elements.
   template <class T>
