@@ -61,6 +61,30 @@ TEST_CASE("block: gradients in evaluation") {
   expect_gradients<BlockLayer<plain(NormOrder::pre), N, S, false>>();
 }
 
+TEST_CASE("block: gradients with layer scale, keys without bias, and stochastic depth") {
+  static constexpr BlockConfig beit = [] {
+    BlockConfig c = plain(NormOrder::pre);
+    c.names = BlockNames::beit;
+    c.layer_scale = 0.5;
+    return c;
+  }();
+  static constexpr BlockConfig random = [] {
+    BlockConfig c = beit;
+    c.drop_path = true;
+    c.names = BlockNames::beit_sequential;
+    return c;
+  }();
+  expect_gradients<BlockLayer<beit, N, S, false>>();
+  expect_gradients<BlockLayer<random, N, S, true>>();
+  const auto& table = tensor_table<Block<beit>::Parameters<double>>;
+  const auto named = [&](std::string_view name) {
+    return std::any_of(table.begin(), table.end(), [&](const TensorInfo& i) { return i.name.view() == name; });
+  };
+  CHECK(named("attn.q_bias"));
+  CHECK(named("gamma_2"));
+  CHECK(!named("attn.qkv.bias"));
+}
+
 TEST_CASE("block: names and layout of the parameters change no number") {
   static constexpr BlockConfig fused = plain(NormOrder::post);
   static constexpr BlockConfig separate = [] {

@@ -72,6 +72,16 @@ std::string Options::word(const std::string& key, std::initializer_list<const ch
   unsupported(key, list);
 }
 
+std::string Options::convolutions(const std::string& key) {
+  const Json& value = json(key);
+  std::string text = value.is_string() ? value.get<std::string>() : "";
+  std::erase(text, ' ');
+  if (!text.starts_with("[(") || !text.ends_with(")]") || text.find_first_not_of("[]()0123456789,") != text.npos)
+    unsupported(key, "a list of (channels, kernel, stride)");
+  for (char& c : text) c = c == '[' || c == '(' ? '{' : c == ']' || c == ')' ? '}' : c;
+  return text;
+}
+
 Options Options::within(const std::string& key) { return Options(json(key), path_ + key + "."); }
 
 void Options::expect(const std::string& key, double value, const std::string& reason) {

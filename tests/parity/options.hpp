@@ -26,6 +26,8 @@ class Options {
   bool flag(const std::string& key);
   bool flag_or(const std::string& key, bool fallback);
   std::string word(const std::string& key, std::initializer_list<const char*> allowed);
+  /// "[(512, 10, 5), (512, 3, 2)]" as initialisers.
+  std::string convolutions(const std::string& key);
   const nlohmann::json& json(const std::string& key);
   /// An object within.
   Options within(const std::string& key);

@@ -4,6 +4,10 @@
 
 namespace data2vec::parity {
 
+std::string data2vec1_audio_source(const nlohmann::json&, const SafetensorsFile&);
+std::string data2vec1_beit_source(const nlohmann::json&, const SafetensorsFile&);
+std::string data2vec1_fairseq_vision_source(const nlohmann::json&, const SafetensorsFile&);
+std::string data2vec1_text_source(const nlohmann::json&, const SafetensorsFile&);
 std::string mae_source(const nlohmann::json&, const SafetensorsFile&);
 std::string mae_finetune_source(const nlohmann::json&, const SafetensorsFile&);
 std::string mae_linprobe_source(const nlohmann::json&, const SafetensorsFile&);
@@ -14,6 +18,10 @@ std::string wav2vec2_ctc_source(const nlohmann::json&, const SafetensorsFile&);
 
 const System* system_of(const std::string& kind) {
   static constexpr System systems[] = {
+      {"d2v_audio", "data2vec1.hpp", &data2vec1_audio_source},
+      {"d2v_text", "data2vec1.hpp", &data2vec1_text_source},
+      {"d2v_vision_beit", "data2vec1.hpp", &data2vec1_beit_source},
+      {"d2v_vision_fairseq", "data2vec1.hpp", &data2vec1_fairseq_vision_source},
       {"mae", "mae.hpp", &mae_source},
       {"mae_finetune", "mae.hpp", &mae_finetune_source},
       {"mae_linprobe", "mae.hpp", &mae_linprobe_source},

@@ -45,6 +45,18 @@ void mean_rows(D& d, int groups, int rows, In<T> x, T* y) {
   kernel::Elementwise<D>::template mean_rows<C, T>(d, groups, rows, x, y);
 }
 
+/// y (rows, C) = x times `scales` (C), channel by channel; y may be x.
+template <int C, Device D, class T>
+void scale_channels(D& d, int rows, In<T> x, In<T> scales, T* y) {
+  kernel::Elementwise<D>::template scale_channels<C, T>(d, rows, x, scales, y);
+}
+
+/// dots (C) += for each channel the sum of x y over `rows` rows, added in order.
+template <int C, Device D, class T>
+void channel_dots(D& d, int rows, In<T> x, In<T> y, T* dots) {
+  kernel::Elementwise<D>::template channel_dots<C, T>(d, rows, x, y, dots);
+}
+
 /// y += alpha x.
 template <Device D, class T>
 void add_scaled(D& d, std::size_t count, double alpha, In<T> x, T* y) {

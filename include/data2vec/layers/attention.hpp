@@ -4,6 +4,7 @@
 
 #include <data2vec/core/check.hpp>
 #include <data2vec/device/attention.hpp>
+#include <data2vec/device/elementwise.hpp>
 #include <data2vec/layers/dropout.hpp>
 #include <data2vec/layers/linear.hpp>
 #include <data2vec/model/config.hpp>
@@ -40,11 +41,24 @@ struct SelfAttention {
     static constexpr void visit(auto&& f, auto&... p) { f("qkv", p.layer...); }
     typename Qkv::template Parameters<T> fused() const { return layer; }
   };
+  /// Keys have no bias: the zeros in its place are in no state dict.
+  template <class T>
+  struct QkvWithoutKeyBias {
+    View<T, 3 * dim, dim> weight;
+    View<T, dim> query_bias, value_bias;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f(Field{"qkv.weight", Qkv::weight_init}, p.weight...);
+      f(Field{"q_bias", Qkv::bias_init}, p.query_bias...);
+      f(Field{"v_bias", Qkv::bias_init, true, dim}, p.value_bias...);
+    }
+    typename Qkv::template Parameters<T> fused() const { return {{weight.data}, {query_bias.data}}; }
+  };
   static constexpr bool separate = names == BlockNames::fairseq;
+  static constexpr bool key_bias = names != BlockNames::beit && names != BlockNames::beit_sequential;
 
   template <class T>
   struct Parameters {
-    std::conditional_t<separate, SeparateQkv<T>, FusedQkv<T>> qkv;
+    std::conditional_t<separate, SeparateQkv<T>, std::conditional_t<key_bias, FusedQkv<T>, QkvWithoutKeyBias<T>>> qkv;
     typename Projection::template Parameters<T> proj;
     static constexpr void visit(auto&& f, auto&... p) {
       f("", p.qkv...);
@@ -111,7 +125,17 @@ struct SelfAttention {
     Projection::backward(d, p.proj, N * S, tape.mixed.data, dy.data, dmixed.data, gradient.proj);
     device::attention_backward<heads, head_dim, drops>(d, N, S, dmixed.data, tape.qkv.data, tape.probabilities.data,
                                                        extras, dqkv.data, dbias);
-    Qkv::template backward<G>(d, p.qkv.fused(), N * S, x.data, dqkv.data, dx.data, gradient.qkv.fused());
+    if constexpr (key_bias) {
+      Qkv::template backward<G>(d, p.qkv.fused(), N * S, x.data, dqkv.data, dx.data, gradient.qkv.fused());
+    } else {
+      T* const dbiases = tape.qkv.data;  // read no more
+      device::fill(d, 3 * std::size_t{dim}, 0, dbiases);
+      Qkv::template backward<G>(d, p.qkv.fused(), N * S, x.data, dqkv.data, dx.data,
+                                {{gradient.qkv.weight.data}, {dbiases}});
+      const auto add = [&](T* to, const T* from) { device::add(d, std::size_t{dim}, to, from, to); };
+      add(gradient.qkv.query_bias.data, dbiases);
+      add(gradient.qkv.value_bias.data, dbiases + 2 * dim);
+    }
   }
 };
 

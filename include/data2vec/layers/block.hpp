@@ -25,6 +25,7 @@ struct BlockConfig {
   bool attention_dropout = false, encoder_dropout = false, activation_dropout = false, post_mlp_drop = false;
   bool drop_path = false;
   BlockNames names = BlockNames::vit;
+  double layer_scale = 0;  ///< initial factor per channel on both branches; 0: there is none
 };
 
 /// Dead between calls; one serves all blocks of these widths, whatever their dropouts. After a block's `forward`,
@@ -53,8 +54,33 @@ struct Block {
   using Mlp = FeedForward<dim, C.mlp_dim, C.activation_dropout>;
   using Norm = LayerNorm<dim, C.norm_affine>;
 
+  static constexpr bool scales = C.layer_scale != 0;
+  static_assert(!scales || C.order == NormOrder::pre,
+                "data2vec: Config::layer_scale needs the corrected pre-norm block");
+
+  /// Factors per channel (Touvron et al., 2021, "layer scale").
+  template <class T>
+  struct LayerScale {
+    static constexpr double start = C.layer_scale;
+    View<T, dim> gamma_1, gamma_2;
+    static constexpr void visit(auto&& f, auto&... p) {
+      f(Field{"gamma_1", init::constant(start)}, p.gamma_1...);
+      f(Field{"gamma_2", init::constant(start)}, p.gamma_2...);
+    }
+  };
+  /// The branches before they are scaled.
+  template <class T, int N, int S>
+  struct Unscaled {
+    View<T, N, S, dim> attention, mlp;
+    static constexpr void visit(auto&& f, auto&... t) {
+      f("attention", t.attention...);
+      f("mlp", t.mlp...);
+    }
+  };
+
   template <class T>
   struct Parameters {
+    std::conditional_t<scales, LayerScale<T>, Nothing> scale;
     typename Norm::template Parameters<T> norm1;
     typename Attention::template Parameters<T> attn;
     typename Norm::template Parameters<T> norm2;
@@ -64,7 +90,13 @@ struct Block {
       f(fairseq ? "self_attn_layer_norm" : "norm1", p.norm1...);
       f(fairseq ? "self_attn" : "attn", p.attn...);
       f(fairseq ? "final_layer_norm" : "norm2", p.norm2...);
-      f(fairseq ? "" : "mlp", p.mlp...);
+      if constexpr (C.names == BlockNames::beit_sequential) {
+        f("mlp.0", p.mlp.fc1...);
+        f("mlp.2", p.mlp.fc2...);
+      } else {
+        f(fairseq ? "" : "mlp", p.mlp...);
+      }
+      f("", p.scale...);
     }
   };
 
@@ -78,7 +110,9 @@ struct Block {
     typename Mlp::template Tape<T, N, S> mlp;
     std::conditional_t<post_norm, View<T, N, S, dim>, View<T, 1>> summed;  // post-norm: mlp_input + MLP branch
     View<T, N, S, kept_numbers<T>(2)> stats1, stats2;
+    std::conditional_t<scales, Unscaled<T, N, S>, Nothing> unscaled;
     static constexpr void visit(auto&& f, auto&... t) {
+      f("unscaled", t.unscaled...);
       f("attention_input", t.attention_input...);
       f("attn", t.attn...);
       f("attended", t.attended...);
@@ -112,12 +146,20 @@ struct Block {
       Norm::forward(d, p.norm1, rows, norm_eps, x.data, tape.attention_input.data, tape.stats1.data);
       Attention::template forward<P, T, N, S>(pass, p.attn, layer, tape.attention_input, scratch.branch, tape.attn,
                                               extras);
+      if constexpr (scales) {
+        device::copy(d, size, scratch.branch.data, tape.unscaled.attention.data);
+        device::scale_channels<dim>(d, rows, scratch.branch.data, p.scale.gamma_1.data, scratch.branch.data);
+      }
       path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
       Norm::forward_sum(d, p.norm2, rows, norm_eps, x.data, scratch.branch.data, tape.attended.data,
                         tape.mlp_input.data, tape.stats2.data);
     }
     Mlp::template forward<P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, scratch.branch, tape.mlp,
                                             scratch.hidden);
+    if constexpr (scales) {
+      device::copy(d, size, scratch.branch.data, tape.unscaled.mlp.data);
+      device::scale_channels<dim>(d, rows, scratch.branch.data, p.scale.gamma_2.data, scratch.branch.data);
+    }
     const T* branch = scratch.branch.data;
     if constexpr (P::training && (C.post_mlp_drop || C.drop_path)) {
       const auto post =
@@ -167,6 +209,8 @@ struct Block {
                       scratch.branch.data, scratch.branch.data);
     if constexpr (C.order == NormOrder::pre_fairseq)
       device::add(d, size, scratch.branch.data, dy.data, scratch.branch.data);
+    if constexpr (scales)
+      unscale(d, p.scale.gamma_2, tape.unscaled.mlp, scratch.branch, gradient.scale.gamma_2);
     if constexpr (C.order == NormOrder::post) {
       Mlp::template backward<Grad::accumulate, P, T, N, S>(pass, p.mlp, layer, tape.mlp_input, dbranch, dx,
                                                            gradient.mlp, tape.mlp, scratch.hidden,
@@ -184,6 +228,8 @@ struct Block {
     if constexpr (post_norm && !(P::training && (C.drop_path || C.encoder_dropout))) dbranch = dx;
     else device::copy(d, size, dx.data, scratch.branch.data);
     path(pass, Site::drop_path_attention, layer, drop_path_rate, N, S, scratch.branch.data, scratch.branch.data);
+    if constexpr (scales)
+      unscale(d, p.scale.gamma_1, tape.unscaled.attention, scratch.branch, gradient.scale.gamma_1);
     if constexpr (post_norm) {
       Attention::template backward<Grad::accumulate, P, T, N, S>(pass, p.attn, layer, x, dbranch, dx,
                                                                  gradient.attn, tape.attn, extras, dbias, scratch.qkv,
@@ -199,6 +245,13 @@ struct Block {
   }
 
  private:
+  /// Backward of y = gamma x: dy becomes dx.
+  template <class Dev, class T, int N, int S>
+  static void unscale(Dev& d, View<const T, dim> gamma, View<T, N, S, dim> x, View<T, N, S, dim> dy,
+                      View<T, dim> dgamma) {
+    device::channel_dots<dim>(d, N * S, dy.data, x.data, dgamma.data);
+    device::scale_channels<dim>(d, N * S, dy.data, gamma.data, dy.data);
+  }
   template <class P, class T>
   static void path(const P& pass, Site site, int layer, double rate, int rows, int sequence, const T* x, T* y) {
     if constexpr (P::training && C.drop_path)

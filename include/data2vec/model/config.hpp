@@ -7,6 +7,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <initializer_list>
 
 #include <data2vec/core/view.hpp>
@@ -17,6 +18,8 @@ namespace data2vec::inline v0 {
 enum class BlockNames {
   vit,      ///< attn.{qkv, proj}, norm1, norm2, mlp.{fc1, fc2}
   fairseq,  ///< self_attn.{q_proj, k_proj, v_proj, out_proj}, self_attn_layer_norm, fc1, fc2, final_layer_norm
+  beit,     ///< as vit, but keys without bias: attn.{qkv.weight, q_bias, v_bias, proj}
+  beit_sequential,  ///< the same with mlp.{0, 2}
 };
 
 /// The encoder, the targets and the losses: what all modalities of a model share.
@@ -33,6 +36,8 @@ struct Config {
   bool final_norm = true;                   ///< pre-norm: a norm behind the last block
   bool extra_token_positions = false;       ///< the table of fixed positions has rows for the extra tokens, in front
   bool train_positions = false;             ///< it is trained, from where it starts
+  double layer_scale = 0;                   ///< initial factor per channel on both branches of a block; 0: none
+  bool relative_position_bias = false;      ///< learned attention bias by the offset of patches, of all blocks together
   BlockNames block_names = BlockNames::vit;
 
   // Dropout. A rate of zero here leaves no code behind; others are defaults of `DropoutRates`.
@@ -47,6 +52,7 @@ struct Config {
 
   // Teacher and targets (data2vec 2.0, section 3).
   int average_top_k_layers = 8;             ///< K: the target is the mean over the last K blocks
+  std::uint64_t target_layers = 0;          ///< bit i: block i is one of those averaged; 0: the last K are
   bool end_of_block_targets = false;        ///< targets from the block's output instead of its MLP's
   bool batch_norm_target_layer = false;     ///< per layer: normalise each channel over batch and tokens
   bool instance_norm_target_layer = false;  ///< per layer: normalise each sample's channel over tokens
@@ -238,6 +244,23 @@ struct PixelDecoderConfig {
   bool norm_pix_loss = true;                ///< pixels normalised by the mean and variance of their patch
 
   friend constexpr bool operator==(const PixelDecoderConfig&, const PixelDecoderConfig&) = default;
+};
+
+/// The two codes of data2vec 1.0's vision.
+enum class VisionVariant {
+  beit,     ///< that of the published models: the teacher owns the whole model, a linear head predicts
+  fairseq,  ///< the teacher owns blocks, bias and norm; the encoder's output is the prediction
+};
+
+/// How a model of data2vec 1.0 is put together.
+struct Data2Vec1Config {
+  VisionVariant vision = VisionVariant::beit;
+  /// Speech: the teacher copies the positional convolutions; text: it copies the embeddings.
+  bool ema_layers_only = true;
+  /// Text: the teacher reads the hidden tokens alone, as the released code runs it, instead of the whole text.
+  bool masked_only_teacher = false;
+
+  friend constexpr bool operator==(const Data2Vec1Config&, const Data2Vec1Config&) = default;
 };
 
 /// How tokens are hidden; see masking/.

@@ -7,6 +7,7 @@
 #include <data2vec/layers/stack.hpp>
 #include <data2vec/modality/modality.hpp>
 #include <data2vec/model/alibi.hpp>
+#include <data2vec/model/relative_bias.hpp>
 #include <data2vec/model/row_index.hpp>
 
 namespace data2vec::inline v0 {
@@ -20,7 +21,8 @@ constexpr BlockConfig block_config(const Config& c, bool drop_path) {
   return {.dim = c.embed_dim, .num_heads = c.num_heads, .mlp_dim = c.mlp_dim(), .norm_eps = c.norm_eps,
           .norm_affine = c.norm_affine, .order = norm_order(c), .attention_dropout = c.attention_dropout > 0,
           .encoder_dropout = c.encoder_dropout > 0, .activation_dropout = c.activation_dropout > 0,
-          .post_mlp_drop = c.post_mlp_drop > 0, .drop_path = drop_path, .names = c.block_names};
+          .post_mlp_drop = c.post_mlp_drop > 0, .drop_path = drop_path,
+          .names = c.block_names, .layer_scale = c.layer_scale};
 }
 
 namespace detail {
@@ -94,7 +96,8 @@ struct Encoder {
   using Prenet = Stack<block_config(C, drop_path(M::config)), prenet_depth, (M::config.prenet_layerdrop > 0)>;
   using Blocks = Stack<block_config(C, drop_path(C)), C.depth, (C.layerdrop > 0)>;
   using Norm = LayerNorm<D, C.norm_affine>;
-  using Bias = Alibi<M::config, M::grid, C.num_heads, prenet_depth + C.depth>;
+  using Bias = std::conditional_t<C.relative_position_bias, RelativeBias<M::grid, E, C.num_heads>,
+                                  Alibi<M::config, M::grid, C.num_heads, prenet_depth + C.depth>>;
 
   /// Of a row of `sequence` tokens, forward; relative positions are computed from all tokens, whatever is visible.
   static constexpr double flops(int sequence) {

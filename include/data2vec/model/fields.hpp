@@ -48,6 +48,9 @@ constexpr void for_each_field(const Config& c, F&& f) {
   if (!c.final_norm) f("final_norm", c.final_norm);
   if (c.extra_token_positions) f("extra_token_positions", c.extra_token_positions);
   if (c.train_positions) f("train_positions", c.train_positions);
+  if (c.layer_scale != 0) f("layer_scale", c.layer_scale);
+  if (c.target_layers != 0) f("target_layers", c.target_layers);
+  if (c.relative_position_bias) f("relative_position_bias", c.relative_position_bias);
   if (c.block_names != BlockNames::vit) f("block_names", static_cast<int>(c.block_names));
   f("encoder_dropout", c.encoder_dropout);
   f("post_mlp_drop", c.post_mlp_drop);
@@ -193,6 +196,14 @@ constexpr void for_each_field(const PixelDecoderConfig& c, F&& f) {
   f("decoder_depth", c.decoder_depth);
   f("decoder_num_heads", c.decoder_num_heads);
   f("norm_pix_loss", c.norm_pix_loss);
+}
+
+/// Calls `f(name, value)` for every field.
+template <class F>
+constexpr void for_each_field(const Data2Vec1Config& c, F&& f) {
+  f("vision", static_cast<int>(c.vision));
+  f("ema_layers_only", c.ema_layers_only);
+  f("masked_only_teacher", c.masked_only_teacher);
 }
 
 }  // namespace data2vec::inline v0

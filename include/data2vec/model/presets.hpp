@@ -4,6 +4,8 @@
 // objective/models.hpp, their recipes in training/recipes.hpp.
 #pragma once
 
+#include <data2vec/masking/beit_block.hpp>
+#include <data2vec/masking/bert.hpp>
 #include <data2vec/model/config.hpp>
 
 namespace data2vec::inline v0 {
@@ -271,5 +273,61 @@ inline constexpr MaskConfig wav2vec2_masks{.mask_prob = 0.65, .mask_length = 10}
 inline constexpr Wav2Vec2Config wav2vec2_base_contrast{};
 inline constexpr Wav2Vec2Config wav2vec2_large_contrast{
     .final_dim = 768, .dropout_features = 0, .latent_temp = {2, 0.1, 0.999995}, .features_pen_weight = 0};
+
+// data2vec 1.0. Vision: the published models' code (facebookresearch/data2vec_vision) and fairseq's
+// (examples/data2vec/config/vision/pretraining/base_imagenet_d2v1.yaml).
+
+inline constexpr Config data2vec1_vision_base{.embed_dim = 768,
+                                              .depth = 12,
+                                              .num_heads = 12,
+                                              .norm_eps = 1e-6,
+                                              .layer_scale = 1e-4,
+                                              .attention_dropout = 0.05,
+                                              .end_drop_path_rate = 0.25,
+                                              .average_top_k_layers = 6,
+                                              .end_of_block_targets = true,
+                                              .layer_norm_target_layer = true,
+                                              .layer_norm_targets = true,
+                                              .loss_beta = 2,
+                                              .loss_scale = 1.0 / 768};
+inline constexpr Config data2vec1_vision_base_fairseq = [] {
+  Config c = data2vec1_vision_base;
+  c.norm_eps = 1e-5;
+  c.layer_norm_target_layer = false;
+  c.loss_scale = 0;
+  return c;
+}();
+inline constexpr VisionConfig data2vec1_images{
+    .input_size = 224, .patch_size = 16, .fixed_positions = false, .modality = {.num_extra_tokens = 1}};
+inline constexpr BeitMaskConfig data2vec1_image_masks{.num_mask_patches = 120};
+inline constexpr BeitMaskConfig data2vec1_image_masks_fairseq{};
+
+// Speech and text: examples/data2vec/config/{audio,text}/pretraining/base*.yaml.
+
+inline constexpr Config data2vec1_speech_base{.embed_dim = 768,
+                                              .depth = 12,
+                                              .num_heads = 12,
+                                              .norm_eps = 1e-5,
+                                              .encoder_dropout = 0.1,
+                                              .post_mlp_drop = 0.1,
+                                              .attention_dropout = 0.1,
+                                              .layerdrop = 0.05,
+                                              .average_top_k_layers = 8,
+                                              .instance_norm_target_layer = true};
+inline constexpr MaskConfig data2vec1_speech_masks{.mask_prob = 0.65, .mask_length = 10};
+inline constexpr Config data2vec1_text_base{.embed_dim = 768,
+                                            .depth = 12,
+                                            .num_heads = 12,
+                                            .norm_eps = 1e-5,
+                                            .encoder_dropout = 0.1,
+                                            .post_mlp_drop = 0.1,
+                                            .attention_dropout = 0.1,
+                                            .average_top_k_layers = 10,
+                                            .layer_norm_target_layer = true,
+                                            .loss_beta = 4,
+                                            .loss_scale = 1};
+inline constexpr TextConfig data2vec1_tokens{.vocab_size = 50'265, .tokens = 512};
+inline constexpr TokenMaskConfig data2vec1_text_masks{
+    .mask_prob = 0.35, .leave_unmasked_prob = 0, .random_token_prob = 0, .mask_multiple_length = 4};
 
 }  // namespace data2vec::inline v0

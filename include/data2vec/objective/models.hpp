@@ -11,6 +11,7 @@
 #include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/model/presets.hpp>
+#include <data2vec/objective/data2vec1.hpp>
 #include <data2vec/objective/data2vec2.hpp>
 #include <data2vec/objective/mae.hpp>
 #include <data2vec/objective/roberta.hpp>
@@ -91,5 +92,26 @@ using PublishedWav2Vec2 =
 struct Wav2Vec2Base : detail::PublishedWav2Vec2<wav2vec2_base, wav2vec2_base_waveforms, wav2vec2_base_contrast> {};
 /// 317 million, 999 frames.
 struct Wav2Vec2Large : detail::PublishedWav2Vec2<wav2vec2_large, wav2vec2_large_waveforms, wav2vec2_large_contrast> {};
+
+/// data2vec 1.0 of images: 86 million parameters, up to 120 of 196 patches hidden; as the published models have it.
+struct Data2Vec1VisionBase
+    : Data2Vec1<data2vec1_vision_base,
+                Branch<Vision<data2vec1_images>, BeitBlockMask<Vision<data2vec1_images>::grid, data2vec1_image_masks>,
+                       RegressionHead<1>>> {};
+/// As fairseq has it: no head, up to 75 patches hidden.
+struct Data2Vec1VisionBaseFairseq
+    : Data2Vec1<data2vec1_vision_base_fairseq,
+                Branch<Vision<data2vec1_images>,
+                       BeitBlockMask<Vision<data2vec1_images>::grid, data2vec1_image_masks_fairseq>, RegressionHead<0>>,
+                Data2Vec1Config{.vision = VisionVariant::fairseq}> {};
+/// Of speech: 93 million parameters in the encoder.
+struct Data2Vec1SpeechBase
+    : Data2Vec1<data2vec1_speech_base,
+                Branch<Speech<SpeechConfig{}>, SpanMask<Speech<SpeechConfig{}>::tokens, data2vec1_speech_masks>,
+                       RegressionHead<1>>> {};
+/// Of text: 124 million parameters in the encoder, 39 of them of tokens.
+struct Data2Vec1TextBase
+    : Data2Vec1<data2vec1_text_base, Branch<Text<data2vec1_tokens>, TokenMask<data2vec1_tokens.tokens, data2vec1_text_masks>,
+                                            RegressionHead<2, true>>> {};
 
 }  // namespace data2vec::inline v0

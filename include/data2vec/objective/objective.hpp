@@ -24,8 +24,11 @@ namespace data2vec::inline v0 {
 ///   flops_per_sample<i>            of a step
 ///   in_decoder(name)   whether a tensor serves pre-training alone
 ///   in_teacher(name)   whether the teacher owns a tensor
+///   teacher_copies(name)           (may be absent) whether it copies that tensor instead of averaging it
 ///   branch_of(name)    the branch a tensor belongs to, -1 if all share it
 ///   receives_gradient(name, i)     in a step of branch i
+///   fine_tuning(pools), is_embedding(name)   (may be absent) the encoder's Config in fine-tuning, by whether a norm of
+///                                  its own follows the mean of the tokens; what learns as the layer below the blocks
 ///   EncoderParameters<Enc, T>      for fine-tuning: `blocks`, `norm` and `front()` of the encoder, under the reference's
 ///                                  names
 /// A branch has:

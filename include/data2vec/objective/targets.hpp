@@ -3,6 +3,8 @@
 // and the mean normalised as the configuration says. No gradient flows here.
 #pragma once
 
+#include <bit>
+
 #include <data2vec/device/elementwise.hpp>
 #include <data2vec/device/norm.hpp>
 #include <data2vec/model/config.hpp>
@@ -16,8 +18,11 @@ struct Targets {
   static constexpr int D = C.embed_dim;
   static constexpr double eps = 1e-5;
 
-  /// Whether block `layer` (0-based) is one of the last K.
-  static constexpr bool takes(int layer) { return layer >= C.depth - C.average_top_k_layers; }
+  /// Whether block `layer` (0-based) is one of those averaged, and how many are.
+  static constexpr bool takes(int layer) {
+    return C.target_layers != 0 ? (C.target_layers >> layer & 1) != 0 : layer >= C.depth - C.average_top_k_layers;
+  }
+  static constexpr int layers = C.target_layers != 0 ? std::popcount(C.target_layers) : C.average_top_k_layers;
 
   template <class Dev, class T>
   static void start(Dev& d, View<T, B, T_, D> targets) { device::fill(d, targets.size, 0, targets.data); }
@@ -52,7 +57,7 @@ struct Targets {
 
   template <class Dev, class T>
   static void finish(Dev& d, View<T, B, T_, D> targets, const int* valid = nullptr) {
-    device::scale(d, targets.size, 1.0 / C.average_top_k_layers, targets.data);
+    device::scale(d, targets.size, 1.0 / layers, targets.data);
     if constexpr (C.layer_norm_targets)
       device::layer_norm<D>(d, B * T_, targets.data, nullptr, nullptr, eps, targets.data, nullptr);
     if constexpr (C.instance_norm_targets) {

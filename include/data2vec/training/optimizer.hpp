@@ -76,13 +76,13 @@ void update_tensor(D& d, const OptimizerConfig& config, const TensorInfo& info, 
 }
 
 /// The teacher's step for the same stretch (data2vec, section 3.2): teacher <- decay teacher + (1 - decay) student;
-/// what is not trained is copied. A decay of 1 leaves everything as it is.
+/// what is not trained, or what the teacher `copies`, is copied. A decay of 1 leaves everything as it is.
 template <class D, class T>
 void follow_tensor(D& d, const TensorInfo& info, double decay, const T* student, T* teacher, std::size_t first,
-                   std::size_t count) {
+                   std::size_t count, bool copies = false) {
   if (decay >= 1) return;
   const std::size_t at = info.offset + first;
-  if (info.trained) device::moving_average(d, count, decay, student + at, teacher + at);
+  if (info.trained && !copies) device::moving_average(d, count, decay, student + at, teacher + at);
   else device::copy(d, count, student + at, teacher + at);
 }
 

@@ -140,4 +140,43 @@ inline TrainerOptions wav2vec2_large_recipe() {
       {.lr = 5e-3, .warmup_updates = 32'000, .total_num_update = 1'000'000});
 }
 
+/// data2vec 1.0 of images: batches of 2048, 625 an epoch, 800 epochs, constant decay of the teacher.
+inline TrainerOptions data2vec1_vision_base_recipe() {
+  TrainerOptions options = TrainerOptions::of<Data2Vec1VisionBase>();
+  options.schedule =
+      CosineSchedule{.lr = 2e-3, .warmup_updates = 10 * 625, .warmup_init_lr = 0, .max_update = 800 * 625};
+  options.optimizer = {.adam_betas = {0.9, 0.999}, .adam_eps = 1e-8, .weight_decay = 0.05, .clip_norm = 3,
+                       .decay_scope = DecayScope::matrices, .corrected_eps = true};
+  options.ema = {0.9998, 0.9998, 1};
+  return options;
+}
+/// As fairseq has it.
+inline TrainerOptions data2vec1_vision_base_fairseq_recipe() {
+  TrainerOptions options = TrainerOptions::of<Data2Vec1VisionBaseFairseq>();
+  options.schedule = CosineSchedule{.lr = 5e-4, .warmup_updates = 12'510, .max_update = 375'300};
+  options.optimizer = {.adam_betas = {0.9, 0.999}, .adam_eps = 1e-8, .weight_decay = 0.05, .clip_norm = 3,
+                       .decay_scope = DecayScope::all};
+  options.ema = {0.999, 0.9998, 375'300};
+  return options;
+}
+/// Of speech: batches of some 3,800 seconds of 16 kHz.
+inline TrainerOptions data2vec1_speech_base_recipe() {
+  TrainerOptions options = TrainerOptions::of<Data2Vec1SpeechBase>();
+  options.schedule =
+      TriStageSchedule{.lr = 5e-4, .phase_ratio = std::array<double, 3>{0.03, 0.9, 0.07}, .max_update = 400'000};
+  options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 0,
+                       .decay_scope = DecayScope::all};
+  options.ema = {0.999, 0.9999, 30'000};
+  return options;
+}
+/// Of text: batches of 256 sequences of 512 tokens.
+inline TrainerOptions data2vec1_text_base_recipe() {
+  TrainerOptions options = TrainerOptions::of<Data2Vec1TextBase>();
+  options.schedule = CosineSchedule{.lr = 2e-4, .warmup_updates = 10'000, .max_update = 1'000'000};
+  options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 5,
+                       .decay_scope = DecayScope::all};
+  options.ema = {0.999, 0.9999, 300'000};
+  return options;
+}
+
 }  // namespace data2vec::inline v0

@@ -89,6 +89,9 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
       const int owner = Model::branch_of(info.name.view());
       in_teacher_.push_back(Model::in_teacher(info.name.view()));
       owner_.push_back(owner);
+      copies_.push_back(false);
+      if constexpr (requires { Model::teacher_copies(info.name.view()); })
+        copies_.back() = Model::teacher_copies(info.name.view());
       receives_gradient_.push_back(Model::receives_gradient(info.name.view(), owner < 0 ? 0 : owner));
     }
     for (int i = 0; i < branches; ++i) branch_options_.push_back(options.of_branch(i));
@@ -345,7 +348,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
           if constexpr (Model::has_teacher)
             if (in_teacher_[row])
               follow_tensor(device, tensor_table<Parameters>[row], report.ema_decay, student, teacher_.data(), first,
-                            count);
+                            count, copies_[row]);
         });
     ++updates_;
   }
@@ -353,7 +356,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
   TrainerOptions options_;
   Updater<Parameters, Isa> updater_;
   std::vector<Worker> workers_;
-  std::vector<bool> in_teacher_, receives_gradient_;  // by row of the table
+  std::vector<bool> in_teacher_, copies_, receives_gradient_;  // by row of the table
   std::vector<int> owner_;                            // likewise: its branch, -1: all
   std::vector<BranchOptions> branch_options_;
   Buffer<T> teacher_{Model::has_teacher ? size : 0};

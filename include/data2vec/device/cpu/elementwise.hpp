@@ -64,6 +64,27 @@ struct kernel::Elementwise<BasicCpu<Isa>> {
     });
   }
 
+  template <int C, class T>
+  static void scale_channels(Cpu& d, int rows, const T* x, const T* scales, T* y) {
+    using V = Vec<T, Isa>;
+    detail::share(d, rows, std::max<Index>(1, grain / C), [=](Index first, Index end) {
+      for (Index i = first; i < end; ++i)
+        Lanes<T, Isa>::map(C, y + i * C, [=](V u, V v) { return u * v; }, x + i * C, scales);
+    });
+  }
+
+  // Threads share the channels, so that every sum has the order of the rows.
+  template <int C, class T>
+  static void channel_dots(Cpu& d, int rows, const T* x, const T* y, T* dots) {
+    using L = Lanes<T, Isa>;
+    detail::share(d, C, Index{rows} * C < grain ? C : 64, [=](Index first, Index end) {
+      for (Index i = 0; i < rows; ++i)
+        L::map(static_cast<std::size_t>(end - first), dots + first,
+               [=](typename L::V u, typename L::V v, typename L::V sum) { return L::fma(u, v, sum); },
+               x + i * C + first, y + i * C + first, dots + first);
+    });
+  }
+
   template <class T>
   static void add_scaled(Cpu& d, std::size_t count, double alpha, const T* x, T* y) {
     using L = Lanes<T, Isa>;

@@ -121,6 +121,25 @@ struct AddRepeated {
   }
 };
 
+template <int C, class T>
+struct ScaleChannels {
+  const T *x, *scales;
+  T* y;
+  __device__ void operator()(std::size_t i) const { put(y[i], to_float(x[i]) * to_float(scales[i % C])); }
+};
+
+template <int C, class T>
+struct ChannelDots {
+  const T *x, *y;
+  T* dots;
+  int rows;
+  __device__ void operator()(std::size_t c) const {
+    float sum = to_float(dots[c]);
+    for (std::size_t i = c; i < std::size_t{C} * rows; i += C) sum = fmaf(to_float(x[i]), to_float(y[i]), sum);
+    put(dots[c], sum);
+  }
+};
+
 template <int C, int n, class T>
 struct MeanRows {
   const T* x;
@@ -235,6 +254,14 @@ struct kernel::Elementwise<BasicCuda<P>> {
       d.for_each("add_repeated", count / n, detail::gpu::AddRepeated<n, T>{x, repeated, y, width / n});
     else
       d.for_each("add_repeated", count, detail::gpu::AddRepeated<1, T>{x, repeated, y, width});
+  }
+  template <int C, class T>
+  static void scale_channels(D& d, int rows, const T* x, const T* scales, T* y) {
+    d.for_each("scale_channels", static_cast<std::size_t>(rows) * C, detail::gpu::ScaleChannels<C, T>{x, scales, y});
+  }
+  template <int C, class T>
+  static void channel_dots(D& d, int rows, const T* x, const T* y, T* dots) {
+    d.for_each("channel_dots", C, detail::gpu::ChannelDots<C, T>{x, y, dots, rows});
   }
   template <int C, class T>
   static void mean_rows(D& d, int groups, int rows, const T* x, T* y) {
