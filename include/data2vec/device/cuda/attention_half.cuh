@@ -26,7 +26,8 @@ struct HalfTiles {
   static_assert(Dh % 16 == 0, "data2vec: in bfloat16 on a GPU the width of a head must be a multiple of 16");
   static constexpr int tile = 64, stride = Dh + 8, elements = tile * stride;
   static constexpr std::ptrdiff_t step = 3 * H * Dh, out_step = H * Dh;
-  using Scores = float[tile / 8][4];  // of the warp's 16 rows
+  template <int columns>
+  using Scores = float[columns / 8][4];  // of the warp's 16 rows
   using Mixed = float[Dh / 8][4];
 
   int S, row, h, lane, warp, first;  // first: of the block's rows
@@ -48,18 +49,20 @@ struct HalfTiles {
   __device__ std::ptrdiff_t heads() const { return static_cast<std::ptrdiff_t>(row) * S * out_step + h * Dh; }
   __device__ std::size_t line() const { return (static_cast<std::size_t>(row) * H + h) * static_cast<std::size_t>(S); }
 
-  /// Rows from, from + 1, ... of x into a tile, zeros behind the sequence.
+  /// `count` rows of x, from row `from` on, zeros behind the sequence.
+  template <int count = tile>
   __device__ void load(const Half* x, std::ptrdiff_t x_step, int from, Half* to) const {
     using Eight = Pack<Half, 8>;
-    for (int i = static_cast<int>(threadIdx.x); i < tile * (Dh / 8); i += 128) {
+    for (int i = static_cast<int>(threadIdx.x); i < count * (Dh / 8); i += 128) {
       const int r = i / (Dh / 8), c = i % (Dh / 8) * 8;
       *reinterpret_cast<Eight*>(to + r * stride + c) =
           from + r < S ? *reinterpret_cast<const Eight*>(x + (from + r) * x_step + c) : Eight{};
     }
   }
 
-  /// The warp's 16 rows of `rows` times all rows of `columns`.
-  __device__ void products(const Half* rows, const Half* columns, Scores& s) const {
+  /// The warp's 16 rows of `rows` times 8 n rows of `columns`.
+  template <int n8>
+  __device__ void products(const Half* rows, const Half* columns, float (&s)[n8][4]) const {
     const Corner at = Corner::of_a(lane), bt = Corner::of_b(lane);
 #pragma unroll
     for (auto& four : s)
@@ -69,7 +72,7 @@ struct HalfTiles {
       std::uint32_t a[4];
       load_matrices(rows + (warp * 16 + at.row) * stride + k + at.column, a);
 #pragma unroll
-      for (int n = 0; n < tile; n += 16) {
+      for (int n = 0; n < 8 * n8; n += 16) {
         std::uint32_t b[4];
         load_matrices(columns + (n + bt.row) * stride + k + bt.column, b);
         multiply_add(s[n / 8], a, b[0], b[1]);
@@ -78,11 +81,12 @@ struct HalfTiles {
     }
   }
 
-  /// out += weights times the rows of a tile.
-  __device__ void mix(const Scores& weights, const Half* rows, Mixed& out) const {
+  /// out += weights times 8 n rows.
+  template <int n8>
+  __device__ void mix(const float (&weights)[n8][4], const Half* rows, Mixed& out) const {
     const Corner bt = Corner::of_transposed_b(lane);
 #pragma unroll
-    for (int k = 0; k < tile; k += 16) {
+    for (int k = 0; k < 8 * n8; k += 16) {
       const auto& low = weights[k / 8];
       const auto& high = weights[k / 8 + 1];
       const std::uint32_t a[4] = {pack_halves(low[0], low[1]), pack_halves(low[2], low[3]),
@@ -98,10 +102,10 @@ struct HalfTiles {
   }
 
   /// f(score, its row of the warp's: 0 or 1, row, column within the tiles) for every score of this lane.
-  template <class F>
-  __device__ void each(Scores& s, F f) const {
+  template <int n8, class F>
+  __device__ void each(float (&s)[n8][4], F f) const {
 #pragma unroll
-    for (int n = 0; n < tile / 8; ++n)
+    for (int n = 0; n < n8; ++n)
 #pragma unroll
       for (int i = 0; i < 4; ++i) f(s[n][i], i / 2, warp * 16 + lane / 4 + i / 2 * 8, n * 8 + lane % 4 * 2 + i % 2);
   }
@@ -160,7 +164,7 @@ __global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, 
     b.load(b.part(in.qkv, 1), b.step, j0, keys);
     b.load(b.part(in.qkv, 2), b.step, j0, values);
     __syncthreads();
-    typename Tiles::Scores s;
+    typename Tiles::template Scores<Tiles::tile> s;
     b.products(queries, keys, s);
     float now[2] = {most[0], most[1]};
     b.each(s, [&](float& x, int i, int r, int c) {
@@ -216,7 +220,7 @@ __global__ void __launch_bounds__(128)
     const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
     sums[i] = r < b.S ? in.sums[b.line() + r] : INFINITY;
   }
-  typename Tiles::Scores p, dp;
+  typename Tiles::template Scores<Tiles::tile> p, dp;
   // Probabilities and what flows into them, for the keys from j0 on.
   const auto probabilities = [&](int j0) {
     b.products(queries, keys, p);
@@ -269,7 +273,7 @@ __global__ void __launch_bounds__(128)
   b.store_rows(dq, scale, b.part(dqkv, 0), b.step);
 }
 
-/// dk and dv of the warp's 16 keys.
+/// dk and dv of the warp's 16 keys; 32 queries at a time, for the registers hold two sums besides.
 template <int H, int Dh, bool drops>
 __global__ void __launch_bounds__(128)
     half_attention_backward_keys(HalfAttention in, const Half* dout, const float* delta, Half* dqkv) {
@@ -277,28 +281,29 @@ __global__ void __launch_bounds__(128)
   using Tiles = HalfTiles<H, Dh>;
   const Tiles b(in.S);
   Half *const keys = reinterpret_cast<Half*>(shared), *const values = keys + Tiles::elements,
-              *const queries = values + Tiles::elements, *const gradients = queries + Tiles::elements;
-  float *const sums = reinterpret_cast<float*>(gradients + Tiles::elements), *const totals = sums + Tiles::tile;
+              *const queries = values + Tiles::elements, *const gradients = queries + Tiles::elements / 2;
+  constexpr int step = Tiles::tile / 2;
+  float *const sums = reinterpret_cast<float*>(gradients + Tiles::elements / 2), *const totals = sums + step;
   DrawKey key{};
   if constexpr (drops) key = in.draws.key(b.row);
   b.load(b.part(in.qkv, 1), b.step, b.first, keys);
   b.load(b.part(in.qkv, 2), b.step, b.first, values);
   typename Tiles::Mixed dk = {}, dv = {};
-  for (int i0 = 0; i0 < b.S; i0 += Tiles::tile) {
+  for (int i0 = 0; i0 < b.S; i0 += step) {
     __syncthreads();
-    b.load(b.part(in.qkv, 0), b.step, i0, queries);
-    b.load(dout + b.heads(), b.out_step, i0, gradients);
+    b.template load<step>(b.part(in.qkv, 0), b.step, i0, queries);
+    b.template load<step>(dout + b.heads(), b.out_step, i0, gradients);
     const int i = static_cast<int>(threadIdx.x);
-    if (i < Tiles::tile) {
+    if (i < step) {
       sums[i] = i0 + i < b.S ? in.sums[b.line() + i0 + i] : INFINITY;
       totals[i] = i0 + i < b.S ? delta[b.line() + i0 + i] : 0.0f;
     }
     __syncthreads();
-    typename Tiles::Scores p, dp;  // (keys, queries)
+    typename Tiles::template Scores<step> p, dp;  // (keys, queries)
     b.products(keys, queries, p);
     b.products(values, gradients, dp);
 #pragma unroll
-    for (int n = 0; n < Tiles::tile / 8; ++n)
+    for (int n = 0; n < step / 8; ++n)
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         const int r = b.warp * 16 + b.lane / 4 + k / 2 * 8, c = n * 8 + b.lane % 4 * 2 + k % 2;
@@ -343,7 +348,7 @@ struct HalfAttentionKernels {
     auto* const delta = d.template scratch<float>(name, static_cast<std::size_t>(rows) * H * in.S);
     d.launch(name, grid(rows, in.S), 128, 4 * tile_bytes, &half_attention_backward_queries<H, Dh, drops>, in, dout,
              delta, dqkv, dbias);
-    d.launch(name, grid(rows, in.S), 128, 4 * tile_bytes + 2 * sizeof(float) * Tiles::tile,
+    d.launch(name, grid(rows, in.S), 128, 3 * tile_bytes + sizeof(float) * Tiles::tile,
              &half_attention_backward_keys<H, Dh, drops>, in, dout, static_cast<const float*>(delta), dqkv);
   }
 };
