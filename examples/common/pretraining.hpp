@@ -138,7 +138,9 @@ Pretrained pretrain(PretrainOptions& options, const Source& source, d2v::Json se
     if (r.update == first + 19 && r.update + 1 < options.updates)
       progress.note("expected for all updates: " +
                     clock_text(progress.seconds() / 20 * static_cast<double>(options.updates - first)));
-    progress.show(r.update, r.regression, formatted("target deviation %.3f", r.target_var));
+    const d2v::ReportTerm& term = r.terms[0];
+    if (Model::has_teacher) progress.show(r.update, r.regression, formatted("target deviation %.3f", r.target_var));
+    else progress.show(r.update, r.loss, term.name ? formatted("%s %.3f", term.name, term.value) : "");
   };
   const auto note = [&](const std::string& text) {
     progress.note(text);

@@ -2,6 +2,9 @@
 // The model and the recipe of the example programs on text: a small transformer over byte-pair tokens.
 #pragma once
 
+#include <string_view>
+#include <type_traits>
+
 #include <data2vec/data2vec.hpp>
 
 #include <text_config.hpp>  // vocab_size, tokens, classes: examples/text/config, or written for other data
@@ -36,7 +39,15 @@ using Decoder = d2v::Conv1dDecoder<d2v::DecoderConfig{.decoder_dim = 128,
                                                       .projection_layers = 2},
                                    d2v::LinearInit::bert>;
 
-struct Model : d2v::Data2Vec2<config, d2v::Branch<Words, Masks, Decoder>> {};
+struct Data2Vec2Model : d2v::Data2Vec2<config, d2v::Branch<Words, Masks, Decoder>> {};
+
+/// The same encoder, trained to say what corrupted tokens were.
+struct RobertaModel : d2v::MaskedLanguageModel<config, Words, d2v::TokenMask<tokens, d2v::TokenMaskConfig{}>> {};
+
+/// `system` of text_config.hpp; `./run pretrain text --system roberta` writes one for that system.
+inline constexpr bool is_roberta = std::string_view(system) == "roberta";
+static_assert(is_roberta || std::string_view(system) == "data2vec2", "system: expected data2vec2 or roberta");
+struct Model : std::conditional_t<is_roberta, RobertaModel, Data2Vec2Model> {};
 
 inline constexpr double learning_rate = 1e-3;
 

@@ -143,3 +143,20 @@ TEST_CASE("wav2vec 2.0: features of a padded waveform; the recogniser takes the 
     CHECK(there == !Model::in_decoder(info.name.view()));
   }
 }
+
+TEST_CASE("wav2vec 2.0: recordings that are too short to hide anything change nothing") {
+  ModelTrainer some(options()), all(options());
+  Source source{some};
+  const auto batch = source();
+  std::vector<float> samples(batch.samples.begin(), batch.samples.end());
+  std::vector<int> lengths(batch.lengths.begin(), batch.lengths.end());
+  static_assert(Waves::valid_tokens(25) == 1);
+  samples.insert(samples.end(), samples.begin(), samples.begin() + 8 * size);
+  lengths.insert(lengths.end(), 8, 25);
+  std::vector<std::uint32_t> ids(batch.ids.begin(), batch.ids.end());
+  for (std::uint32_t i = 100; i < 108; ++i) ids.push_back(i);
+  const StepReport a = some.step(batch), b = all.step({samples, ids, {}, lengths});
+  CHECK(a.sample_size == b.sample_size);
+  CHECK(a.loss == b.loss);
+  CHECK(std::equal(some.weights().begin(), some.weights().end(), all.weights().begin()));
+}

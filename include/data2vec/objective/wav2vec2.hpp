@@ -166,6 +166,7 @@ struct Wav2Vec2Step {
     auto& d = pass.device;
     const auto& branch = p.branch;
     const int n = index.count(), random = n * W.codebook_negatives;
+    if (n == 0) return {};  // samples too short to hide anything
     int valid[B];
     for (int b = 0; b < B; ++b) valid[b] = lengths ? Enc::valid_tokens(lengths[b]) : T_;
     Enc::Rows::index_all(index.encoder, padded ? valid : nullptr);

@@ -4,4 +4,5 @@
 
 namespace demo {
 inline constexpr int vocab_size = 300, tokens = 16, classes = 3;
+inline constexpr char system[] = "data2vec2";
 }  // namespace demo

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: MIT
+// The example programs for systems beside data2vec 2.0: the same command lines.
+#include <doctest/doctest.h>
+
+#include <string>
+
+#include <data2vec/io/json.hpp>
+
+#include "tests/examples/processes.hpp"
+
+using namespace data2vec;
+using namespace processes;
+
+TEST_CASE("text programs for RoBERTa: trained, stopped and resumed to the same bytes, an encoder of its names") {
+  const Folder folder("roberta_programs");
+  std::string text;
+  for (int i = 0; i < 90; ++i)
+    text += "line " + std::to_string(i % 7) + (i % 2 == 0 ? " of the first kind\n" : " of another kind\n");
+  write(folder / "corpus/a.txt", text);
+  const auto pretrain = [&](const std::string& out, Strings more, const std::string& until = "") {
+    Strings command{"text-roberta/pretrain", "--data", folder / "corpus", "--out", folder / out};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(folder, command, until);
+  };
+  const Ended whole = pretrain("whole", {"--updates", "30"});
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  CHECK(contains(whole.out, "accuracy"));
+  CHECK(pretrain("cut", {"--updates", "30"}, "update 1/30").status == 143);
+  REQUIRE(pretrain("cut", {"--resume", "--threads", "1"}).status == 0);
+  for (const char* name : {"weights.safetensors", "checkpoint.safetensors"})
+    CHECK(text_of(folder / (std::string("cut/") + name)) == text_of(folder / (std::string("whole/") + name)));
+  const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
+  CHECK(weights.find("encoder.sentence_encoder.embed_tokens.weight"));
+  CHECK_FALSE(weights.find("encoder.lm_head.bias"));
+  const std::string log = text_of(folder / "whole/log.jsonl");
+  CHECK(Json::parse(log.substr(0, log.find('\n'))).contains("accuracy"));
+}
