@@ -6,13 +6,14 @@
 
 #include <algorithm>
 #include <cmath>
-#include <filesystem>
+#include <span>
 #include <string>
 #include <vector>
 
 #include <data2vec/data2vec.hpp>
 #include <data2vec/evaluation/features.hpp>
 #include <data2vec/finetune/recogniser.hpp>
+#include <data2vec/objective/lengths.hpp>
 #include <data2vec/objective/wav2vec2.hpp>
 #include <tests/training/tiny_run.hpp>
 
@@ -35,6 +36,13 @@ inline constexpr Wav2Vec2Config contrast{.final_dim = 12, .latent_vars = 8, .num
                                          .latent_temp = {2, 0.5, 0.99}};
 struct Model : Wav2Vec2<config, Waves, Masks, contrast> {};
 using ModelTrainer = Trainer<Model, Cpu>;
+inline constexpr SpeechConfig longer = [] {
+  SpeechConfig c = waveforms;
+  c.input_size = 600;
+  return c;
+}();
+struct Longer : Wav2Vec2<config, Speech<longer>,
+                         SpanMask<Speech<longer>::tokens, MaskConfig{.mask_prob = 0.5, .mask_length = 3}>, contrast> {};
 
 TrainerOptions options(int threads = 1) {
   TrainerOptions options = TrainerOptions::of<Model>();
@@ -142,6 +150,32 @@ TEST_CASE("wav2vec 2.0: features of a padded waveform; the recogniser takes the 
         std::any_of(table.begin(), table.end(), [&](const TensorInfo& i) { return i.name.view() == name; });
     CHECK(there == !Model::in_decoder(info.name.view()));
   }
+}
+
+TEST_CASE("wav2vec 2.0: several static lengths train one set of weights") {
+  using Both = Lengths<Model, Longer>;
+  Trainer<Both, Cpu> trainer([] {
+    TrainerOptions o = TrainerOptions::of<Both>();
+    o.schedule = ConstantSchedule{.lr = 1e-3};
+    o.threads = 1;
+    return o;
+  }());
+  std::vector<float> samples(8 * 600);
+  std::vector<std::uint32_t> ids{0, 1, 2, 3, 4, 5, 6, 7};
+  Rng rng({.seed = 8});
+  for (float& x : samples) x = rng.normal();
+  const std::vector<float> start(trainer.weights().begin(), trainer.weights().end());
+  const StepReport a = trainer.step<0>({std::span(samples).first(8 * size), ids});
+  const std::vector<float> between(trainer.weights().begin(), trainer.weights().end());
+  const StepReport b = trainer.step<1>({samples, ids});
+  CHECK(b.sample_size > a.sample_size);
+  CHECK(is_finite(a.loss + b.loss));
+  CHECK(start != between);
+  CHECK_FALSE(std::equal(between.begin(), between.end(), trainer.weights().begin()));
+  const Json json = describe_model<Both>();
+  CHECK(json["system"] == "wav2vec2");
+  CHECK(json["lengths"] == Json({400, 600}));
+  CHECK(describe_model<Model>()["contrast"]["features_pen_weight"] == 10);
 }
 
 TEST_CASE("wav2vec 2.0: recordings that are too short to hide anything change nothing") {

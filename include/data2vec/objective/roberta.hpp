@@ -193,7 +193,7 @@ struct MaskedLanguageModel {
   using BranchAt = First;
 
   static constexpr void describe(auto&& f) {
-    f("model", C);
+    f("model", config);
     f("text", ModalityType::text);
     f("masks", MaskingType::config);
   }

@@ -299,6 +299,7 @@ struct Wav2Vec2 {
   static constexpr const char *system = "wav2vec2", *recogniser_encoder = "w2v_encoder.w2v_model",
                               *recogniser_head = "w2v_encoder.proj";
   static constexpr Config config = C;
+  static constexpr Wav2Vec2Config contrast = W;
   static constexpr bool has_teacher = false;
   static constexpr int branches = 1;
   using First = Wav2Vec2Step<C, ModalityType, MaskingType, W>;
@@ -306,10 +307,10 @@ struct Wav2Vec2 {
   using BranchAt = First;
 
   static constexpr void describe(auto&& f) {
-    f("model", C);
+    f("model", config);
     f("speech", ModalityType::speech);
     f("masks", MaskingType::config);
-    f("contrast", W);
+    f("contrast", contrast);
   }
 
   /// The encoder alone, under the reference's names, with what stands for hidden frames.

@@ -54,7 +54,11 @@ inline void list_differences(const Json& expected, const Json& found, const std:
 template <class Model>
 struct Description {
   static Json json() {
-    if constexpr (requires { Model::system; }) {
+    if constexpr (requires { Model::lengths; Model::FirstModel::system; }) {
+      Json json = Description<typename Model::FirstModel>::json();
+      json["lengths"] = Model::lengths;
+      return json;
+    } else if constexpr (requires { Model::system; }) {
       Json json = {{"system", Model::system}};
       Model::describe([&](const char* name, const auto& config) { json[name] = detail::fields_of(config); });
       return json;
