@@ -5,4 +5,5 @@
 #pragma once
 
 #include <data2vec/device/cuda/all.cuh>
+#include <data2vec/finetune/cuda_finetuner.cuh>
 #include <data2vec/training/cuda_trainer.cuh>

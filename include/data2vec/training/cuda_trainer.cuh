@@ -7,14 +7,15 @@
 #include <array>
 #include <cmath>
 #include <cstring>
+#include <optional>
 #include <string>
-#include <vector>
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
 #include <data2vec/device/cuda/all.cuh>
 #include <data2vec/device/cuda/graph.cuh>
 #include <data2vec/device/cuda/upload.cuh>
+#include <data2vec/training/cuda_updater.cuh>
 #include <data2vec/training/options.hpp>
 #include <data2vec/training/step_report.hpp>
 
@@ -34,7 +35,6 @@ class Trainer<Model, BasicCuda<P>, batch> {
  public:
   using T = float;                                      ///< of samples and of what a checkpoint keeps
   using Number = typename BasicCuda<P>::Number;         ///< of a step's values and gradients
-  static constexpr bool copies = !std::is_same_v<Number, T>;
   using ModelType = Model;
   using Branch = typename Model::First;
   using Parameters = typename Model::template Parameters<T>;
@@ -53,7 +53,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   /// Bytes of device memory, without the scratch of single operations and the library's own.
   static constexpr std::size_t device_bytes =
-      sizeof(T) * 4 * size + sizeof(Number) * (copies ? 3 : 1) * size +
+      CudaUpdater<Parameters, P, true>::device_bytes +
       sizeof(Number) * buffer_size<typename Branch::template Workspace<Number, batch>> +
       (sizeof(Number) + depth * sizeof(T)) * (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} * sample_size +
       sizeof(int) * buffer_size<typename Branch::template Indices<batch>>;
@@ -68,28 +68,15 @@ class Trainer<Model, BasicCuda<P>, batch> {
       throw DeviceError("trainer: a batch of " + std::to_string(batch) + " samples: expected " +
                         detail::gpu::mebibytes(device_bytes) + " of device memory, found " +
                         detail::gpu::mebibytes(free) + " free of " + detail::gpu::mebibytes(total));
-    weights_ = DeviceBuffer<T>(size, "weights");
-    teacher_ = DeviceBuffer<T>(size, "teacher");
-    gradient_ = DeviceBuffer<Number>(size, "gradient");
-    if constexpr (copies) {
-      student_copy_ = DeviceBuffer<Number>(size, "weights");
-      teacher_copy_ = DeviceBuffer<Number>(size, "teacher");
-    }
-    m_ = DeviceBuffer<T>(size, "first moments");
-    v_ = DeviceBuffer<T>(size, "second moments");
+    updater_.emplace(device_, 1, [&](std::size_t row) { return piece_of(row); });
     workspace_ = DeviceBuffer<Number>(buffer_size<Workspace>, "workspace");
     samples_ = DeviceBuffer<Number>(sample_numbers, "samples");
     if (Branch::teacher_has_local) targets_ = DeviceBuffer<Number>(sample_numbers, "targets");
     indices_ = DeviceBuffer<int>(buffer_size<Indices>, "indices");
     ids_ = DeviceBuffer<std::uint32_t>(batch, "ids");
-    update_ = DeviceBuffer<FusedUpdate>(1, "update");
     results_ = DeviceBuffer<double>(results, "results");
     // The step fills the teacher's index on the host, with the same numbers each time: it lies where both can reach it.
     all_rows_ = PinnedBuffer<int>(buffer_size<Indices>, "indices");
-    std::vector<UpdatePiece> pieces = update_pieces();
-    pieces_ = DeviceBuffer<UpdatePiece>(pieces.size(), "pieces");
-    device_.copy("pieces", pieces_.data(), pieces.data(), pieces.size() * sizeof(UpdatePiece));
-    device_.synchronize("pieces");
     for (Slot& slot : slots_) slot.allocate();
     set_schedule(options.schedule);
     restart();
@@ -130,20 +117,12 @@ class Trainer<Model, BasicCuda<P>, batch> {
     fill(slot, samples, update);
     upload(slot, !samples.targets.empty());
     if (first) {
-      device_.zero("gradient", gradient_.data(), size * sizeof(Number));
+      updater_->zero_gradient(device_);
       device_.zero("results", results_.data(), results * sizeof(double));
       device_.zero("results", device_.deferred_sums(), terms * sizeof(double));
     }
     run(static_cast<std::uint32_t>(update));
-    if (last) {
-      detail::gpu::squares_on_device(device_, size, static_cast<const Number*>(gradient_.data()), false,
-                                     results_.data() + 4 * D);
-      kernel::Adam<Device>::fused(device_, static_cast<int>(pieces_.size()), pieces_.data(), update_.data(),
-                                  static_cast<const double*>(results_.data() + 4 * D),
-                                  static_cast<const Number*>(gradient_.data()),
-                                  UpdateState<Number>{m_.data(), v_.data(), weights_.data(), teacher_.data(),
-                                                      student_copy_.data(), teacher_copy_.data()});
-    }
+    if (last) updater_->apply(device_, slot.update.data(), results_.data() + 4 * D);
     device_.copy("report", slot.results.data(), results_.data(), results * sizeof(double));
     device_.copy("report", slot.results.data() + results, device_.deferred_sums(), terms * sizeof(double));
     slot.done.record(device_.stream());
@@ -186,25 +165,12 @@ class Trainer<Model, BasicCuda<P>, batch> {
   /// Copies everything that a checkpoint keeps to the host's buffers, after all that was submitted.
   void read_state(const TrainingState& to) {
     expect_whole();
-    const auto take = [&](T* target, const DeviceBuffer<T>& from) {
-      device_.copy("read_state", target, from.data(), size * sizeof(T));
-    };
-    take(to.weights, weights_), take(to.teacher, teacher_), take(to.m, m_), take(to.v, v_);
-    device_.synchronize("read_state");
+    updater_->read_state(device_, to);
     *to.updates = updates_;
   }
   /// Takes the training elsewhere.
   void write_state(const TrainingState& from) {
-    device_.synchronize("write_state");
-    const auto put = [&](DeviceBuffer<T>& to, const T* source) {
-      device_.copy("write_state", to.data(), source, size * sizeof(T));
-    };
-    put(weights_, from.weights), put(teacher_, from.teacher), put(m_, from.m), put(v_, from.v);
-    if constexpr (copies) {
-      cast(weights_.data(), size, student_copy_.data());
-      cast(teacher_.data(), size, teacher_copy_.data());
-    }
-    device_.synchronize("write_state");
+    updater_->write_state(device_, from);
     updates_ = *from.updates;
     pending_ = submitted_ = started_ = 0;
   }
@@ -273,7 +239,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
     const OptimizerConfig& o = options_.optimizer;
     const double lr = learning_rate(options_.schedule, update), decay = ema_decay(options_.ema, update + 1);
     const AdamStep step = adam_step(o, lr, update + 1, 1, true);
-    slot.update[0] = {step.beta1, step.beta2, step.eps, step.step, step.decay, o.clip_norm, decay};
+    slot.update[0] = {true, step.beta1, step.beta2, step.eps, step.step, step.decay, o.clip_norm, decay};
     slot.report = {};
     slot.report.update = update;  // one by one: nvcc 13.0 drops the names of a braced list that a template assigns
     slot.report.learning_rate = lr;
@@ -282,15 +248,15 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   void upload(Slot& slot, bool has_targets) {
     slot.samples.send(device_, "samples");
-    cast(slot.samples.device(), sample_numbers, samples_.data());
+    detail::gpu::cast(device_, slot.samples.device(), sample_numbers, samples_.data());
     if constexpr (Branch::teacher_has_local) {
       if (has_targets) slot.targets.send(device_, "targets");
-      cast((has_targets ? slot.targets : slot.samples).device(), sample_numbers, targets_.data());
+      detail::gpu::cast(device_, (has_targets ? slot.targets : slot.samples).device(), sample_numbers,
+                        targets_.data());
     }
     device_.copy("ids", ids_.data(), slot.ids.data(), batch * sizeof(std::uint32_t));
     device_.copy("clock", device_.clock(), slot.ids.data() + batch, sizeof(std::uint32_t));
     device_.copy("indices", indices_.data(), slot.indices.data(), buffer_size<Indices> * sizeof(int));
-    device_.copy("update", update_.data(), slot.update.data(), sizeof(FusedUpdate));
   }
 
   /// Forward and backward. The first time as they are: algorithms are chosen, scratch grows. Then captured: kernels
@@ -316,20 +282,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
     index.teacher = bind<Indices>(all_rows_.data()).teacher;
     const Number* const targets = Branch::teacher_has_local ? targets_.data() : samples_.data();
     device_.defer_sums();
-    Branch::step(pass, read(student_copy_, weights_), read(teacher_copy_, teacher_), Model::template weights<0>(bind<Gradient>(gradient_.data())),
+    Branch::step(pass, read(updater_->weights()), read(updater_->teacher()), Model::template weights<0>(bind<Gradient>(updater_->gradient())),
                  Input{samples_.data()}, Input{targets}, static_cast<const Number*>(nullptr), options_.mask_noise_std,
                  options_.loss, hidden, bind<Workspace>(workspace_.data()), index, results_.data());
     device_.return_sums();
   }
 
-  static auto read(const DeviceBuffer<Number>& copy, const DeviceBuffer<T>& buffer) {
-    const Number* data = copy.data();
-    if constexpr (!copies) data = buffer.data();
-    return Model::template weights<0>(bind<typename Model::template Parameters<const Number>>(data));
-  }
-
-  void cast(const T* from, std::size_t count, Number* to) {
-    detail::gpu::map(device_, "cast", count, detail::gpu::Identity{}, to, from);
+  static auto read(const Number* weights) {
+    return Model::template weights<0>(bind<typename Model::template Parameters<const Number>>(weights));
   }
 
   StepReport summarise(const Slot& slot) const {
@@ -354,29 +314,24 @@ class Trainer<Model, BasicCuda<P>, batch> {
     return report;
   }
 
-  /// Every tensor in pieces for a block each.
-  std::vector<UpdatePiece> update_pieces() const {
-    constexpr std::size_t piece = 8192;
-    std::vector<UpdatePiece> pieces;
-    for (const TensorInfo& info : tensor_table<Parameters>) {
-      const bool decays = options_.optimizer.decay_scope == DecayScope::all || !info.exempt_from_decay();
-      for (std::size_t first = 0; first < info.size; first += piece)
-        pieces.push_back({info.offset + first, static_cast<int>(std::min(piece, info.size - first)),
-                          info.trained && Model::receives_gradient(info.name.view()), decays,
-                          Model::in_teacher(info.name.view()), !info.trained});
-    }
-    return pieces;
+  /// What an update does to a tensor.
+  UpdatePiece piece_of(std::size_t row) const {
+    const TensorInfo& info = tensor_table<Parameters>[row];
+    UpdatePiece piece;
+    piece.trained = info.trained && Model::receives_gradient(info.name.view());
+    piece.decays = options_.optimizer.decay_scope == DecayScope::all || !info.exempt_from_decay();
+    piece.follows = Model::in_teacher(info.name.view());
+    piece.follows_by_copy = !info.trained;
+    return piece;
   }
 
   TrainerOptions options_;
   Device device_;
-  DeviceBuffer<T> weights_, teacher_, m_, v_;
-  DeviceBuffer<Number> student_copy_, teacher_copy_, gradient_, workspace_, samples_, targets_;
+  std::optional<CudaUpdater<Parameters, P, true>> updater_;
+  DeviceBuffer<Number> workspace_, samples_, targets_;
   DeviceBuffer<int> indices_;
   DeviceBuffer<std::uint32_t> ids_;
-  DeviceBuffer<FusedUpdate> update_;
   DeviceBuffer<double> results_;
-  DeviceBuffer<UpdatePiece> pieces_;
   PinnedBuffer<int> all_rows_;
   std::array<Slot, depth> slots_;
   CapturedWork graph_;

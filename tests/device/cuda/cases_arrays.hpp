@@ -188,6 +188,16 @@ void entropy(R& run) {
   run.keep("soft_cross_entropy correct", soft.correct, 0);
   run.keep("soft_cross_entropy losses", losses, size, rounding(1, 10));
   run.keep("soft_cross_entropy slope", slope, size, rounding(1, classes));
+  auto values = numbers(rows, 3);
+  values[2] = std::numeric_limits<float>::quiet_NaN();
+  const double error = device::squared_error(d, rows, logits, run.in(values), 0.5, losses, slope);
+  run.keep("squared_error", error, 1e-10);
+  run.keep("squared_error losses", losses, rows, rounding(1, 25));
+  run.keep("squared_error slope", slope, rows, rounding(1, 5));
+  device::tanh(d, size, logits, losses);
+  run.keep("tanh", losses, size, rounding(1));
+  device::tanh_backward(d, size, logits, losses, slope);
+  run.keep("tanh_backward", slope, size, rounding(4));
 }
 
 template <class Side>

@@ -40,14 +40,18 @@ struct MovingAverage {
 
 /// A stretch of a buffer of parameters, and what an update does to it.
 struct UpdatePiece {
-  std::size_t first;
-  int count;
-  bool trained, decays;           ///< Adam moves it; with weight decay
-  bool follows, follows_by_copy;  ///< the teacher owns it; it copies it
+  std::size_t first = 0;
+  int count = 0;
+  bool trained = false, decays = false;           ///< Adam moves it; with weight decay
+  bool follows = false, follows_by_copy = false;  ///< the teacher owns it; it copies it
+  int group = 0;                                  ///< whose numbers it takes
+  double lr_scale = 1;                            ///< on the learning rate of its group
 };
 
-/// The numbers of one fused update. The step is that of AdamStep, the clipping that of `clip_factor`.
+/// The numbers of one fused update, for one group of pieces. The step is that of AdamStep, the clipping that of
+/// `clip_factor`.
 struct FusedUpdate {
+  bool moves = true;  ///< Adam moves what is trained
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, step = 0, decay = 0, clip_norm = 0, ema_decay = 1;
 };
 
@@ -65,20 +69,21 @@ template <class G>
 __global__ void fused_update(const UpdatePiece* pieces, const FusedUpdate* update, const double* squares,
                              const G* gradient, UpdateState<G> to) {
   const UpdatePiece piece = pieces[blockIdx.x];
-  const FusedUpdate u = *update;
+  const FusedUpdate u = update[piece.group];
   const double norm = sqrt(*squares);
   if (!isfinite(norm)) return;
   const double clip = u.clip_norm > 0 ? fmin(1.0, u.clip_norm / (norm + 1e-6)) : 1.0;
   const AdamFactors f = {static_cast<float>(clip),        static_cast<float>(u.beta1),
                          static_cast<float>(1 - u.beta1), static_cast<float>(u.beta2),
                          static_cast<float>(1 - u.beta2), static_cast<float>(u.eps),
-                         static_cast<float>(u.step),      piece.decays ? static_cast<float>(u.decay) : 0.0f};
+                         static_cast<float>(u.step * piece.lr_scale),
+                         piece.decays ? static_cast<float>(u.decay * piece.lr_scale) : 0.0f};
   const auto keep = static_cast<float>(u.ema_decay), take = static_cast<float>(1 - u.ema_decay);
   const bool follows = piece.follows && u.ema_decay < 1;
   for (int i = static_cast<int>(threadIdx.x); i < piece.count; i += static_cast<int>(blockDim.x)) {
     const std::size_t at = piece.first + i;
     float p = to.student[at];
-    if (piece.trained) {
+    if (piece.trained && u.moves) {
       adam_element(f, to_float(gradient[at]), to.m[at], to.v[at], p);
       to.student[at] = p;
       if (to.student_copy) put(to.student_copy[at], p);
@@ -110,7 +115,7 @@ struct kernel::Adam<BasicCuda<P>> {
   }
 
   /// Clipping, Adam and the teacher's step in one pass over `pieces` (device memory, `count` of them): the numbers are
-  /// read from `update` and the gradient's squared norm from `squares` (device memory too) when the kernel runs. Where
+  /// read from `update`, one for each group, and the gradient's squared norm from `squares` (device memory too) when the kernel runs. Where
   /// the norm is not finite nothing changes.
   template <class G>
   static void fused(D& d, int count, const UpdatePiece* pieces, const FusedUpdate* update, const double* squares,

@@ -134,6 +134,29 @@ __global__ void __launch_bounds__(128)
   partial[2 * row + 1] = label >= 0 && best == wanted ? 1 : 0;
 }
 
+/// A thread per row; partial (rows): the row's error, 0 where its value is NaN.
+template <class T>
+struct SquaredErrors {
+  const T *x, *values;
+  double weight;
+  T *losses, *dx;
+  double* partial;
+  __device__ void operator()(std::size_t i) const {
+    const double value = static_cast<double>(to_float(values[i]));
+    const double u = value != value ? 0 : static_cast<double>(to_float(x[i])) - value;
+    if (losses) put(losses[i], static_cast<float>(u * u));
+    if (dx) put(dx[i], static_cast<float>(weight * 2 * u));
+    partial[i] = u * u;
+  }
+};
+
+struct Tanh {
+  D2V_HD float operator()(float x) const { return static_cast<float>(std::tanh(static_cast<double>(x))); }
+};
+struct TanhBackward {
+  D2V_HD float operator()(float dy, float y) const { return dy * (1 - y * y); }
+};
+
 }  // namespace detail::gpu
 
 template <Precision P>
@@ -162,6 +185,26 @@ struct kernel::Classify<BasicCuda<P>> {
   static ClassificationSums soft_cross_entropy(D& d, int rows, const T* logits, const T* q, double weight, T* losses,
                                                T* dlogits) {
     return run<classes, true>(d, "soft_cross_entropy", rows, logits, nullptr, q, 0, weight, losses, dlogits);
+  }
+
+  template <class T>
+  static double squared_error(D& d, int rows, const T* x, const T* values, double weight, T* losses, T* dx) {
+    constexpr const char* name = "squared_error";
+    double* const sum = d.sum_slots(1);
+    auto* const partial = d.template scratch<double>(name, static_cast<std::size_t>(rows));
+    d.for_each(name, static_cast<std::size_t>(rows),
+               detail::gpu::SquaredErrors<T>{x, values, weight, losses, dx, partial});
+    d.launch(name, 1, 256, 0, &detail::gpu::add_partials<1>, rows, partial, d.adds_sums(), sum);
+    return *d.returned_sums(name, sum, 1);
+  }
+
+  template <class T>
+  static void tanh(D& d, std::size_t count, const T* x, T* y) {
+    detail::gpu::map(d, "tanh", count, detail::gpu::Tanh{}, y, x);
+  }
+  template <class T>
+  static void tanh_backward(D& d, std::size_t count, const T* dy, const T* y, T* dx) {
+    detail::gpu::map(d, "tanh_backward", count, detail::gpu::TanhBackward{}, dx, dy, y);
   }
 
  private:

@@ -60,6 +60,15 @@ void map(CudaContext& d, const char* operation, std::size_t count, F f, T* y, co
   }
 }
 
+struct Identity {
+  D2V_HD float operator()(float x) const { return x; }
+};
+/// to = from, as numbers of its type.
+template <class From, class To>
+void cast(CudaContext& d, const From* from, std::size_t count, To* to) {
+  map(d, "cast", count, Identity{}, to, from);
+}
+
 struct Sum {
   D2V_HD float operator()(float a, float b) const { return a + b; }
 };
@@ -70,9 +79,6 @@ struct AddScaled {
 struct Times {
   float alpha;
   D2V_HD float operator()(float x) const { return x * alpha; }
-};
-struct Identity {
-  D2V_HD float operator()(float x) const { return x; }
 };
 struct Constant {
   float value;

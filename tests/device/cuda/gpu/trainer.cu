@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Trainings on a real device; and the trainer of ViT-B with a batch of 64.
+// Trainings on a real device; and the trainer and the fine-tuner of ViT-B with a batch of 64.
 #include <data2vec/cuda.cuh>
 #include <data2vec/model/presets.hpp>
 
@@ -22,6 +22,11 @@ struct VitB : Data2Vec2<vision_base, Branch<VitBImages, InverseBlockMask<VitBIma
 StepReport vit_b_step(const Batch<float>& batch) {
   Trainer<VitB, Cuda, 64> trainer{TrainerOptions{}};
   return trainer.step(batch);
+}
+
+FineTuneReport vit_b_fine_tune(const LabelledBatch<float>& batch) {
+  FineTuner<VitB, ClassifierConfig{.num_classes = 1000, .drop_path = true}, Cuda, 64> tuner{FineTunerOptions{}};
+  return tuner.step(batch);
 }
 
 }  // namespace cases
