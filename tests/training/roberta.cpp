@@ -14,7 +14,7 @@
 #include <data2vec/data/words.hpp>
 #include <data2vec/data2vec.hpp>
 #include <data2vec/evaluation/features.hpp>
-#include <data2vec/finetune/classifier.hpp>
+#include <data2vec/finetune/finetuner.hpp>
 #include <data2vec/objective/roberta.hpp>
 #include <tests/data/text_files.hpp>
 
@@ -153,4 +153,41 @@ TEST_CASE("roberta: features and fine-tuning run the encoder that was trained") 
                                    [&](const TensorInfo& i) { return i.name.view() == info.name.view(); });
     CHECK(there == !Model::in_decoder(info.name.view()));
   }
+}
+
+TEST_CASE("roberta: sentences are learnt from the encoder that was trained") {
+  const Corpus corpus;
+  ModelTrainer trainer(options());
+  Source source(corpus, 0);
+  for (int i = 0; i < 20; ++i) trainer.step(source());
+  FineTunerOptions o = FineTunerOptions::of<Model>();
+  o.schedule = ConstantSchedule{.lr = 3e-3};
+  o.threads = 1;
+  o.layer_decay = 0.9;
+  using Tuner = FineTuner<Model, ClassifierConfig::sentence(2), Cpu>;
+  Tuner tuner(o, trainer.weights());
+  const auto& table = tensor_table<Model::Parameters<float>>;
+  std::size_t copied = 0;
+  for (const TensorInfo& info : tensor_table<Tuner::Parameters>)
+    for (const TensorInfo& from : table)
+      if (from.name.view() == info.name.view()) {
+        ++copied;
+        REQUIRE(std::equal(trainer.weights().begin() + static_cast<std::ptrdiff_t>(from.offset),
+                           trainer.weights().begin() + static_cast<std::ptrdiff_t>(from.offset + from.size),
+                           tuner.weights().begin() + static_cast<std::ptrdiff_t>(info.offset)));
+      }
+  CHECK(copied == static_cast<std::size_t>(tensor_count<Model::Parameters<float>>) - 5);  // all but the LM head's
+  CHECK(layer_lr_scale<Model>("encoder.sentence_encoder.layers.1.fc1.weight", 0.9) == doctest::Approx(0.9));
+  CHECK(layer_lr_scale<Model>("encoder.sentence_encoder.layers.0.fc1.weight", 0.9) == doctest::Approx(0.81));
+  std::vector<std::int32_t> samples, labels;
+  std::vector<std::uint32_t> ids;
+  for (std::int32_t i = 0; i < 16; ++i) {
+    labels.push_back(i % 2);
+    ids.push_back(static_cast<std::uint32_t>(i));
+    for (std::int32_t t = 0; t < T_; ++t)
+      samples.push_back(t == 0 ? 0 : t > 9 ? 1 : t == 3 + i % 5 ? 90 + i % 2 : 40 + (i * 7 + t) % 30);
+  }
+  double loss = 0;
+  for (int i = 0; i < 150; ++i) loss = tuner.step(samples, labels, ids).loss;
+  CHECK(loss < 0.3);
 }

@@ -12,7 +12,7 @@
 
 #include <data2vec/data2vec.hpp>
 #include <data2vec/evaluation/features.hpp>
-#include <data2vec/finetune/recogniser.hpp>
+#include <data2vec/finetune/recogniser_tuner.hpp>
 #include <data2vec/objective/lengths.hpp>
 #include <data2vec/objective/wav2vec2.hpp>
 #include <tests/training/tiny_run.hpp>
@@ -193,4 +193,50 @@ TEST_CASE("wav2vec 2.0: recordings that are too short to hide anything change no
   CHECK(a.sample_size == b.sample_size);
   CHECK(a.loss == b.loss);
   CHECK(std::equal(some.weights().begin(), some.weights().end(), all.weights().begin()));
+}
+
+TEST_CASE("wav2vec 2.0: letters are learnt from the encoder that was trained, with its vector for hidden frames") {
+  ModelTrainer trainer(options());
+  Source source{trainer};
+  for (int i = 0; i < 3; ++i) trainer.step(source());
+  RecogniserOptions o = RecogniserOptions::of<Model>();
+  o.schedule = ConstantSchedule{.lr = 5e-3};
+  o.threads = 1;
+  o.mask = {.mask_prob = 0.2, .mask_length = 2, .mask_channel_prob = 0.1, .mask_channel_length = 2};
+  using Tuner = RecogniserTuner<Model, 4, Cpu>;
+  Tuner tuner(o, trainer.weights());
+  const std::string prefix = "w2v_encoder.w2v_model.";
+  std::size_t copied = 0, mask_emb = 0;
+  for (const TensorInfo& info : tensor_table<Tuner::Parameters>)
+    for (const TensorInfo& from : tensor_table<Model::Parameters<float>>)
+      if (prefix + std::string(from.name.view()) == info.name.view()) {
+        ++copied;
+        if (from.name.view() == "mask_emb") mask_emb = info.offset;
+        REQUIRE(std::equal(trainer.weights().begin() + static_cast<std::ptrdiff_t>(from.offset),
+                           trainer.weights().begin() + static_cast<std::ptrdiff_t>(from.offset + from.size),
+                           tuner.weights().begin() + static_cast<std::ptrdiff_t>(info.offset)));
+      }
+  CHECK(copied == static_cast<std::size_t>(tensor_count<Model::Parameters<float>>) - 7);  // quantiser, two projections
+  std::vector<float> samples(9 * size);
+  std::vector<std::vector<std::int32_t>> targets;
+  std::vector<std::span<const std::int32_t>> labels;
+  std::vector<std::uint32_t> ids;
+  std::vector<int> lengths;
+  for (std::size_t i = 0; i < 9; ++i) {
+    targets.push_back({1 + static_cast<std::int32_t>(i % 3), 1 + static_cast<std::int32_t>(i / 3)});
+    ids.push_back(static_cast<std::uint32_t>(i));
+    lengths.push_back(i % 4 == 3 ? 360 : size);
+    for (int t = 0; t < lengths.back(); ++t)
+      samples[i * size + static_cast<std::size_t>(t)] = static_cast<float>(
+          std::sin(0.3 * static_cast<double>(targets[i][t < lengths.back() / 2 ? 0 : 1] * t)));
+  }
+  for (const auto& target : targets) labels.push_back(target);
+  const float before = tuner.weights()[mask_emb];
+  double first = 0, last = 0;
+  for (int i = 0; i < 250; ++i) {
+    last = tuner.step({samples, ids, labels, lengths}).loss;
+    if (i == 0) first = last;
+  }
+  CHECK(last < 0.3 * first);
+  CHECK(tuner.weights()[mask_emb] != before);
 }

@@ -246,7 +246,8 @@ double layer_lr_scale(std::string_view name, double decay) {
   }
   if (const int i = index_after("context_encoder.blocks."); i >= 0) return std::pow(decay, blocks - i);
   if (name.find("decoder.") != std::string_view::npos) return 1;
-  if (const int i = index_after("blocks."); i >= 0) return std::pow(decay, blocks - Enc::prenet_depth - i);
+  for (const char* const part : {"blocks.", ".layers."})
+    if (const int i = index_after(part); i >= 0) return std::pow(decay, blocks - Enc::prenet_depth - i);
   return 1;
 }
 

@@ -166,7 +166,7 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
   }
 
  private:
-  static constexpr std::string_view prefix = "model.";
+  static constexpr std::string_view prefix = encoder_prefix<Model>;
   static constexpr std::size_t workspace_size =
       std::max(buffer_size<typename Net::template Workspace<T, chunk>>,
                buffer_size<typename Net::template Workspace<T, chunk, false>>);
@@ -182,7 +182,9 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     ClassificationSums sums;
   };
 
-  static bool in_encoder(const TensorInfo& info) { return info.name.view().starts_with(prefix); }
+  static bool in_encoder(const TensorInfo& info) {
+    return is_of_encoder<typename Model::template Parameters<T>>(info.name.view(), prefix);
+  }
   static int chunks(std::size_t samples) { return static_cast<int>((samples + chunk - 1) / chunk); }
   static Sample* sample_of(Thread& thread, int b) { return thread.samples.data() + std::ptrdiff_t{b} * sample_size; }
 

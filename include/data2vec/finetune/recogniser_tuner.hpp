@@ -59,7 +59,7 @@ class RecogniserTuner<Model, num_symbols, BasicCpu<Isa>> {
   using Batch = UtteranceBatch<T>;
   using Parameters = typename Net::template Parameters<T>;
   static constexpr std::size_t size = buffer_size<Parameters>;
-  static constexpr std::string_view prefix = "w2v_model.";
+  static constexpr std::string_view prefix = Net::encoder_prefix;
 
   /// Samples per chunk, and per unit of work, of length `i`.
   template <int i>
@@ -74,8 +74,9 @@ class RecogniserTuner<Model, num_symbols, BasicCpu<Isa>> {
     threads_.reserve(static_cast<std::size_t>(updater_.team().size()));
     for (int i = 0; i < updater_.team().size(); ++i) threads_.emplace_back();
     for (const TensorInfo& info : tensor_table<Parameters>) {
-      in_encoder_.push_back(info.name.view().starts_with(prefix));
-      learns_.push_back(!in_encoder_.back() || Model::receives_gradient(info.name.view().substr(prefix.size())));
+      const std::string_view own = without_prefix(info.name.view(), prefix);
+      in_encoder_.push_back(!own.empty());
+      learns_.push_back(own.empty() || Model::receives_gradient(own));
     }
     Buffer<T> encoder(buffer_size<Source>);
     Model::initialise(encoder.data(), options.seed);
