@@ -119,6 +119,9 @@ TEST_CASE("features: stretches of what is no padding") {
   CHECK(value(0, 1) == 2.5f);
   CHECK(value(0, 2) == 4.5f);
   for (std::size_t part = 0; part < 3; ++part) CHECK(value(1, part) == 0);  // one token
+  std::vector<float> by_hand(3 * F::D);
+  pool_frames(std::span<const float>(tokens).first(6 * F::D), F::D, 3, by_hand.data());
+  for (std::size_t i = 0; i < by_hand.size(); ++i) CHECK(by_hand[i] == doctest::Approx(pooled[i]));
   F::mean_pool(cpu, View<const float, 2, F::S, F::D>{tokens.data()}, pooled.data(), lengths);
   CHECK(pooled[3] == 2.5f);
   CHECK(pooled[F::D + 3] == 0);

@@ -36,6 +36,7 @@ RunReport sample() {
   r.curve = {{.update = 7, .loss = 0.5}};
   r.accuracy = {{"pixels", 0.8, not_measured, "n"}};
   r.few_labels = {"labels per class", {"a"}, {{10, {{0.5, 0.1}}}}};
+  r.sections = {{"own", "p", {"h"}, {{"1"}}, "text", {{"wave", {1, 1, 1, {9}}}}}};
   r.masks = {{"shoe", {1, 1, 1, {9}}, {{1, 1, 1, {9}}, {1, 1, 1, {9}}}}};
   r.neighbours = {{{1, 1, 1, {9}}, "x", {{{1, 1, 1, {9}}, "x", 0.9}, {{1, 1, 1, {9}}, "y", not_measured}}},
                   {{1, 1, 1, {9}}, "", {{{1, 1, 1, {9}}, "", 0.9}}}};
@@ -61,8 +62,8 @@ void collect(const Json& json, std::set<std::string>& found) {
 
 TEST_CASE("report.json: every key is there, of an empty report too") {
   const std::vector<std::string> top{"format", "version", "title", "command", "machine", "commit", "date", "dataset",
-                                     "model", "training", "curve", "accuracy_of", "accuracy", "few_labels", "masks",
-                                     "neighbours", "confusion", "configuration", "seconds", "notes", "alarms"};
+                                     "model", "training", "curve", "accuracy_of", "accuracy", "few_labels",
+                                     "sections", "masks", "neighbours", "confusion", "configuration", "seconds", "notes", "alarms"};
   CHECK(keys(json(RunReport{})) == top);
   const Json full = json(sample());
   CHECK(keys(full) == top);

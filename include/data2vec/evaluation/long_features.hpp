@@ -3,7 +3,9 @@
 // that gives it context on both sides. Memory is one window, whatever the length.
 #pragma once
 
+#include <algorithm>
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -14,6 +16,19 @@
 #include <data2vec/evaluation/features.hpp>
 
 namespace data2vec::inline v0 {
+
+/// Means over `parts` equal stretches of frames (n, width), n >= 1: (parts, width), as Features::pool_stretches().
+inline void pool_frames(std::span<const float> frames, int width, int parts, float* pooled) {
+  const auto columns = static_cast<std::size_t>(width);
+  const int count = static_cast<int>(frames.size() / columns);
+  for (int part = 0; part < parts; ++part, pooled += width) {
+    const int begin = part * count / parts, end = ((part + 1) * count + parts - 1) / parts;
+    std::fill_n(pooled, width, 0.0f);
+    for (int t = begin; t < end; ++t)
+      for (std::size_t i = 0; i < columns; ++i)
+        pooled[i] += frames[static_cast<std::size_t>(t) * columns + i] / static_cast<float>(end - begin);
+  }
+}
 
 /// How the samples of a speech modality become its frames.
 template <class M>

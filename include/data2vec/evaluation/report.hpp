@@ -163,6 +163,18 @@ inline void add_accuracy(HtmlPage& page, const RunReport& report) {
   page.table(header, rows, "Accuracy in %, \xC2\xB1 standard deviation over seeds, where there are several.");
 }
 
+inline void add_sections(HtmlPage& page, const RunReport& report) {
+  for (const ReportSection& section : report.sections) {
+    page.heading(2, section.title);
+    if (!section.paragraph.empty()) page.paragraph(section.paragraph);
+    if (!section.rows.empty()) page.table(section.header, section.rows);
+    if (!section.text.empty()) page.preformatted(section.text);
+    std::string row;
+    for (const auto& p : section.pictures) row += captioned(picture(p.image, 420, p.caption), "", html_escape(p.caption));
+    if (!row.empty()) page.row(row);
+  }
+}
+
 inline void add_galleries(HtmlPage& page, const RunReport& report) {
   if (!report.masks.empty()) {
     page.heading(2, "What the student sees");
@@ -291,6 +303,7 @@ inline std::string html(const RunReport& report) {
   if (!report.alarms.empty()) page.box("Alarms", report.alarms, true);
   if (!report.notes.empty()) page.box("Notes", report.notes, false);
   detail::add_accuracy(page, report);
+  detail::add_sections(page, report);
   detail::add_curves(page, report);
   detail::add_galleries(page, report);
   detail::add_confusion(page, report);

@@ -91,6 +91,19 @@ struct NeighbourRow {
   std::string by = {};  ///< whose features, where several are compared: "pre-trained encoder"
 };
 
+/// A part of the page that is a run's own: each of its members is left out where it is empty.
+struct ReportSection {
+  struct Picture {
+    std::string caption = {};
+    Image image = {};
+  };
+  std::string title = {}, paragraph = {};
+  std::vector<std::string> header = {};             ///< of the table
+  std::vector<std::vector<std::string>> rows = {};  ///< as wide as the header
+  std::string text = {};                            ///< kept as it is, line by line
+  std::vector<Picture> pictures = {};
+};
+
 /// All that a report tells. What is empty has no section on the page; `json` has every key all the same.
 struct RunReport {
   std::string title = {}, command = {};                       ///< command: what repeats the run
@@ -100,6 +113,7 @@ struct RunReport {
   std::vector<AccuracyRow> accuracy = {};
   std::string accuracy_of = "accuracy";                       ///< how: "by 10 of 10,000 labelled images"
   FewLabels few_labels = {};
+  std::vector<ReportSection> sections = {};
   std::vector<MaskedImage> masks = {};
   std::vector<NeighbourRow> neighbours = {};
   std::optional<Confusion> confusion = {};
@@ -185,7 +199,8 @@ inline Json json_of_neighbours(const std::vector<NeighbourRow>& rows) {
 /// `dataset`, `model`, `training`: an object of facts each; `curve`: a list of {`update`, `seconds`, `loss`,
 /// `target_var`, `pred_var`, `gradient_norm`, `learning_rate`}; `accuracy_of`, `accuracy`: a list of {`name`, `method`,
 /// `value`, `spread`, `note`}; `few_labels` {`what`, `methods`, `rows`: [{`labels`, `scores`: [{`value`, `spread`}]}]};
-/// `masks`: [{`caption`, `count`}]; `neighbours`: [{`label`, `by`, `nearest`: [{`label`, `similarity`, `right`}]}];
+/// `sections`: [{`title`, `paragraph`, `header`, `rows`, `text`, `pictures` (captions)}]; `masks`: [{`caption`,
+/// `count`}]; `neighbours`: [{`label`, `by`, `nearest`: [{`label`, `similarity`, `right`}]}];
 /// `confusion` {`classes`, `counts`, `accuracy`, `macro_f1`, `per_class`: [{`class`, `precision`, `recall`, `f1`,
 /// `samples`}]} or null; `configuration` as given, or null; `seconds`: an object; `notes`, `alarms`.
 /// Scores are from 0 to 1; what is not finite is written as null. Throws OptionError for a fact that occurs twice.
@@ -202,6 +217,13 @@ inline Json json(const RunReport& report) {
     Json scores = Json::array();
     for (const Score& score : row.scores) scores.push_back({{"value", score.value}, {"spread", score.spread}});
     few.push_back({{"labels", row.labels}, {"scores", std::move(scores)}});
+  }
+  Json sections = Json::array();
+  for (const ReportSection& s : report.sections) {
+    Json captions = Json::array();
+    for (const auto& picture : s.pictures) captions.push_back(picture.caption);
+    sections.push_back({{"title", s.title}, {"paragraph", s.paragraph}, {"header", s.header}, {"rows", s.rows},
+                        {"text", s.text}, {"pictures", std::move(captions)}});
   }
   for (const MaskedImage& image : report.masks)
     masks.push_back({{"caption", image.caption}, {"count", image.visible.size()}});
@@ -221,6 +243,7 @@ inline Json json(const RunReport& report) {
   out["accuracy"] = std::move(accuracy);
   out["few_labels"] = {{"what", report.few_labels.what}, {"methods", report.few_labels.methods},
                        {"rows", std::move(few)}};
+  out["sections"] = std::move(sections);
   out["masks"] = std::move(masks);
   out["neighbours"] = detail::json_of_neighbours(report.neighbours);
   out["confusion"] = detail::json_of_confusion(report);

@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: MIT
+// The model and the recipe of the example programs on speech: a small transformer over frames of 20 ms, in several
+// lengths of one set of parameters.
+#pragma once
+
+#include <algorithm>
+#include <array>
+
+#include <data2vec/data2vec.hpp>
+#include <data2vec/finetune/recogniser_options.hpp>
+#include <data2vec/training/length_trainer.hpp>
+
+#include <speech_config.hpp>  // sample_rate, LengthBuckets, width, depth: examples/speech/config
+
+namespace demo {
+
+namespace d2v = data2vec;
+
+inline constexpr int batch_size = 8;  ///< recordings of the longest length in an update, of shorter ones as many samples
+
+inline constexpr d2v::Config config{.embed_dim = width,
+                                    .depth = depth,
+                                    .num_heads = 4,
+                                    .mlp_ratio = 4,
+                                    .norm_eps = 1e-5,
+                                    .average_top_k_layers = depth,
+                                    .instance_norm_target_layer = true,
+                                    .clone_batch = 4};
+
+template <int samples>
+using Waveforms = d2v::Speech<d2v::SpeechConfig{
+    .input_size = samples,
+    .sample_rate = sample_rate,
+    .feature_encoder_spec = {{64, 10, 5}, {64, 3, 2}, {64, 3, 2}, {64, 3, 2}, {64, 3, 2}, {64, 2, 2}},
+    .conv_pos_width = 35,
+    .conv_pos_groups = 8,
+    .conv_pos_depth = 5,
+    .modality = {.use_alibi_encoder = true,
+                 .learned_alibi_scale = true,
+                 .learned_alibi_scale_per_head = true,
+                 .padding = d2v::Padding::exact}}>;
+template <int samples>
+using Masks = d2v::BlockMask1d<Waveforms<samples>::tokens,
+                               d2v::MaskConfig{.mask_prob = 0.5, .mask_prob_adjust = 0.05, .mask_length = 5}>;
+using Decoder = d2v::Conv1dDecoder<d2v::DecoderConfig{
+    .decoder_dim = width, .decoder_groups = 8, .decoder_kernel = 7, .decoder_layers = 2, .input_dropout = 0}>;
+
+template <int samples>
+struct OfLength : d2v::Data2Vec2<config, d2v::Branch<Waveforms<samples>, Masks<samples>, Decoder>> {};
+
+template <class>
+struct ModelOf;
+template <int... samples>
+struct ModelOf<d2v::Buckets<samples...>> {
+  using type = d2v::Lengths<OfLength<samples>...>;
+};
+struct Model : ModelOf<LengthBuckets>::type {};
+
+/// Samples that make a frame: a shorter recording has none.
+inline constexpr int shortest = [] {
+  int samples = 1;
+  while (Model::First::Enc::valid_tokens(samples) < 1) ++samples;
+  return samples;
+}();
+
+/// What an encoder is judged by: the tokens behind which block, and into how many stretches of time they are pooled.
+inline constexpr int judged_layer = depth - 1, judged_segments = 4;
+
+inline constexpr double learning_rate = 1e-3;
+
+/// Of the pre-training.
+struct Recipe {
+  using Trainer = d2v::LengthTrainer<Model, d2v::Cpu>;
+
+  static d2v::TrainerOptions trainer_options() {
+    d2v::TrainerOptions options = d2v::TrainerOptions::of<Model>();
+    options.optimizer = {.adam_betas = {0.9, 0.98}, .adam_eps = 1e-6, .weight_decay = 0.01, .clip_norm = 1};
+    return options;
+  }
+  static d2v::Schedule schedule(std::int64_t updates, double lr) {
+    return d2v::CosineSchedule{.lr = lr, .warmup_updates = updates / 20, .max_update = updates};
+  }
+  static d2v::EmaConfig ema(std::int64_t updates) { return {0.998, 0.9998, updates}; }
+};
+
+}  // namespace demo
