@@ -36,7 +36,7 @@ struct DataOptions {
   void add_to(CLI::App& app) {
     app.add_option("--data", data, "recordings: a folder (of train/ and test/, or of any depth), or a manifest: TSV as "
                                    "fairseq's, or JSON lines");
-    app.add_option("--test", test, "recordings that are judged, as --data; without: DATA/test, or every fifth of --data");
+    app.add_option("--test", test, "recordings that are judged, as --data; without: DATA/test, or every fifth");
     app.add_option("--max-broken", max_broken, "share of the recordings that may be unusable")
         ->check(CLI::Range(0.0, 1.0));
   }
@@ -194,8 +194,8 @@ inline void expect_recordings(const d2v::Json& extra, const SpeechData& data, co
 
 /// Seconds of recordings.
 inline double seconds_of(const d2v::Recordings& recordings) {
-  return static_cast<double>(std::accumulate(recordings.lengths().begin(), recordings.lengths().end(), std::int64_t{0})) /
-         sample_rate;
+  const auto& lengths = recordings.lengths();
+  return static_cast<double>(std::accumulate(lengths.begin(), lengths.end(), std::int64_t{0})) / sample_rate;
 }
 
 inline void describe(const SpeechData& data, const std::string& from) {

@@ -181,7 +181,8 @@ void report(const Options& o, const demo::Parts& parts, const demo::SpeechData& 
     if (!parts.results().contains(name)) continue;
     const d2v::Json& r = parts.results()[name];
     report.accuracy.push_back({.name = name, .value = r["knn"]["accuracy"],
-                               .note = demo::formatted("k %d", r["knn"]["k"].get<int>()), .method = "nearest neighbours"});
+                               .note = demo::formatted("k %d", r["knn"]["k"].get<int>()),
+                               .method = "nearest neighbours"});
     report.accuracy.push_back({.name = name, .value = r["probe"]["accuracy"],
                                .note = demo::formatted("penalty %g", r["probe"]["penalty"].get<double>()),
                                .method = "linear probe"});

@@ -35,7 +35,8 @@ std::string file_name(std::string path) {
 }
 
 /// All frames of one recording, read twice: for mean and variance, then window by window.
-std::int64_t write_frames(const float* weights, const std::string& recording, const std::string& file, const Options& o) {
+std::int64_t write_frames(const float* weights, const std::string& recording, const std::string& file,
+                          const Options& o) {
   std::vector<float> piece(1 << 16);
   d2v::WaveformMoments moments;
   for (d2v::AudioReader reader(recording, demo::sample_rate);;) {
@@ -44,7 +45,8 @@ std::int64_t write_frames(const float* weights, const std::string& recording, co
     moments.add(std::span<const float>(piece).first(n));
   }
   d2v::AudioReader reader(recording, demo::sample_rate);
-  const std::int64_t frames = d2v::LongFeatures<demo::OfLength<demo::LengthBuckets::lengths[0]>>::frames(reader.length());
+  using First = demo::Model::LengthAt<0>;
+  const std::int64_t frames = d2v::LongFeatures<First>::frames(reader.length());
   d2v::NpyWriter<float> writer(file, {frames, demo::width});
   demo::Windows windows(o.layer, o.margin);
   windows.run(weights, reader.length(),

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Fine-tunes an encoder to write what is said, by CTC over letters, beside training from scratch with the same
-// transcripts and budget. Writes the letters, the recognisers, error rates with aligned examples; goes on with --resume.
+// transcripts and budget. Writes letters, recognisers, and error rates with aligned examples; --resume goes on.
 #include <cstdio>
 #include <filesystem>
 #include <optional>
@@ -81,8 +81,8 @@ void run(const Options& o) {
   if (train_set.size() == 0 || test_set.size() == 0)
     throw d2v::MismatchError(o.data.data + ": expected transcribed recordings for training and to judge, found " +
                              std::to_string(train_set.size()) + " and " + std::to_string(test_set.size()));
-  std::printf("%zu transcribed utterances (%s) and %zu that are judged, %d letters; left out: %zu without a transcript, "
-              "%zu longer than %g s\n", train_set.size(), demo::clock_text(train_set.seconds()).c_str(),
+  std::printf("%zu transcribed utterances (%s) and %zu that are judged, %d letters; left out: %zu without a "
+              "transcript, %zu longer than %g s\n", train_set.size(), demo::clock_text(train_set.seconds()).c_str(),
               test_set.size(), letters.size() - d2v::Letters::first, train_set.without, train_set.too_long,
               static_cast<double>(demo::LengthBuckets::lengths.back()) / demo::sample_rate);
   std::error_code error;

@@ -16,7 +16,7 @@ namespace demo {
 
 namespace d2v = data2vec;
 
-inline constexpr int batch_size = 8;  ///< recordings of the longest length in an update, of shorter ones as many samples
+inline constexpr int batch_size = 8;  ///< recordings of the longest length, of shorter ones as many samples
 
 inline constexpr d2v::Config config{.embed_dim = width,
                                     .depth = depth,

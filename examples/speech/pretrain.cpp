@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Pre-trains the model of model.hpp on recordings, without transcripts: a folder with checkpoint, log and the weights of
-// the encoder. Stopped at any moment, it goes on from there to the same bits.
+// Pre-trains the model of model.hpp on recordings, without transcripts: a folder with checkpoint, log and the weights
+// of the encoder. Stopped at any moment, it goes on from there to the same bits.
 #include <cstdio>
 #include <string>
 

@@ -170,7 +170,8 @@ inline void add_sections(HtmlPage& page, const RunReport& report) {
     if (!section.rows.empty()) page.table(section.header, section.rows);
     if (!section.text.empty()) page.preformatted(section.text);
     std::string row;
-    for (const auto& p : section.pictures) row += captioned(picture(p.image, 420, p.caption), "", html_escape(p.caption));
+    for (const auto& p : section.pictures)
+      row += captioned(picture(p.image, 420, p.caption), "", html_escape(p.caption));
     if (!row.empty()) page.row(row);
   }
 }

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+// The example programs on speech as their users meet them: processes, exit statuses, signals, errors.
+#include <doctest/doctest.h>
+
+#include <cmath>
+#include <cstdint>
+#include <filesystem>
+#include <string>
+
+#include <data2vec/core/random.hpp>
+#include <data2vec/io/json.hpp>
+#include <data2vec/io/npy.hpp>
+
+#include "tests/examples/processes.hpp"
+
+namespace {
+
+using namespace data2vec;
+using namespace processes;
+
+std::string little_endian(std::uint32_t value, int bytes) {
+  std::string text;
+  for (int i = 0; i < bytes; ++i) text += static_cast<char>(value >> (8 * i) & 255);
+  return text;
+}
+
+/// A tone with noise as 16-bit WAV.
+std::string wav(int samples, double hz, std::uint32_t stream, std::uint32_t rate = 8000) {
+  std::string data;
+  Rng rng({.seed = 4, .sample = stream});
+  for (int i = 0; i < samples; ++i) {
+    const double value = 9000 * std::sin(6.2831853 * hz * i / rate) + 900 * static_cast<double>(rng.normal());
+    data += little_endian(static_cast<std::uint32_t>(static_cast<std::int32_t>(value)), 2);
+  }
+  const auto size = static_cast<std::uint32_t>(data.size());
+  return "RIFF" + little_endian(36 + size, 4) + "WAVEfmt " + little_endian(16, 4) + little_endian(1, 2) +
+         little_endian(1, 2) + little_endian(rate, 4) + little_endian(2 * rate, 4) + little_endian(2, 2) +
+         little_endian(16, 2) + "data" + little_endian(size, 4) + data;
+}
+
+/// Recordings of two classes with transcripts: short and long ones, 32 for training, 8 that are judged.
+struct Scratch : Folder {
+  Scratch() : Folder("speech_programs") {
+    for (std::uint32_t i = 0; i < 40; ++i) {
+      const bool low = i % 2 == 0;
+      const std::string name = std::string("data/") + (i < 32 ? "train/" : "test/") + (low ? "low/" : "high/") +
+                               std::to_string(100 + i);
+      write(*this / (name + ".wav"), wav(i / 2 % 2 == 0 ? 1600 : 2400, low ? 300 : 1500, i));
+      write(*this / (name + ".txt"), low ? "oh" : "He.");
+    }
+  }
+};
+
+Ended pretrain(const Scratch& folder, const std::string& out, Strings more, const std::string& until = "") {
+  Strings command{"speech/pretrain", "--data", folder / "data", "--out", folder / out};
+  command.insert(command.end(), more.begin(), more.end());
+  return run(folder, command, until);
+}
+
+Ended expect(const Scratch& folder, int status, const Strings& command, const Strings& parts = {}) {
+  const Ended ended = run(folder, command);
+  INFO(command[0], ": ", ended.err);
+  CHECK(ended.status == status);
+  for (const std::string& part : parts) {
+    INFO("expected: ", part);
+    CHECK(contains(status == 0 ? ended.out : ended.err, part));
+  }
+  return ended;
+}
+
+}  // namespace
+
+TEST_CASE("speech programs: pre-trained, resumed to the byte, probed, its features written") {
+  const Scratch folder;
+  const Ended whole = pretrain(folder, "whole", {"--updates", "30"});
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  CHECK(contains(whole.out, "32 recordings"));
+  CHECK(pretrain(folder, "cut", {"--updates", "30"}, "update 1/30").status == 143);
+  REQUIRE(pretrain(folder, "cut", {"--resume", "--threads", "1"}).status == 0);
+  for (const char* name : {"weights.safetensors", "checkpoint.safetensors"})
+    CHECK(text_of(folder / (std::string("cut/") + name)) == text_of(folder / (std::string("whole/") + name)));
+  const std::string weights = folder / "whole/weights.safetensors";
+
+  expect(folder, 0,
+         {"speech/probe", "--weights", weights, "--data", folder / "data", "--json", folder / "probe.json"},
+         {"log-mel", "encoder, random weights", "encoder, pre-trained", "2 classes"});
+  const Json probe = Json::parse(text_of(folder / "probe.json"));
+  CHECK(probe["results"].size() == 3);
+  CHECK(probe["results"][2]["features"] == "encoder, pre-trained");
+  CHECK(probe["confusion"].size() == 2);
+
+  write(folder / "long/a.wav", wav(30'000, 500, 77));
+  write(folder / "long/b.wav", wav(900, 500, 78));
+  const Strings features{"speech/extract_features", "--weights", weights, "--data", folder / "long", "--test",
+                         folder / "data/test", "--part", "train"};
+  Strings frames = features, pooled = features;
+  frames.insert(frames.end(), {"--out", folder / "frames", "--margin", "3"});
+  pooled.insert(pooled.end(), {"--out", folder / "pooled.npy", "--segments", "3"});
+  expect(folder, 0, frames, {"of 2 recordings"});
+  expect(folder, 0, pooled, {"features (2, 48)"});
+  CHECK(read_npy<float>(folder / "frames/a.npy").shape == std::vector<std::int64_t>{(30'000 - 240) / 160 + 1, 16});
+  CHECK(read_npy<float>(folder / "frames/b.npy").shape == std::vector<std::int64_t>{5, 16});
+  CHECK(read_npy<float>(folder / "pooled.npy").shape == std::vector<std::int64_t>{2, 48});
+}
+
+TEST_CASE("speech programs: fine-tuned to letters beside training from scratch; the demo writes its report") {
+  const Scratch folder;
+  REQUIRE(pretrain(folder, "run", {"--updates", "2"}).status == 0);
+  const Strings tune{"speech/finetune", "--weights", folder / "run/weights.safetensors", "--from-scratch", "--data",
+                     folder / "data", "--out", folder / "tuned", "--seeds", "1", "--updates", "3", "--freeze", "1"};
+  expect(folder, 0, tune, {"32 transcribed utterances", "4 letters", "pre-trained, seed 1: letters", "from scratch"});
+  const Json results = Json::parse(text_of(folder / "tuned/results.json"));
+  CHECK(results["runs"].size() == 2);
+  CHECK(results["runs"][0]["utterances"] == 8);
+  CHECK(fs::exists(folder / "tuned/recogniser-seed1.safetensors"));
+  CHECK(contains(text_of(folder / "tuned/dict.ltr.txt"), "| 32"));
+  expect(folder, 1, tune, {"expected a folder without results"});
+  Strings again = tune;
+  again.push_back("--resume");
+  expect(folder, 0, again);
+  again.insert(again.end(), {"--lr", "0.5"});
+  expect(folder, 2, again, {"--resume: expected the options"});
+
+  expect(folder, 0,
+         {"speech/demo", "--data", folder / "data", "--out", folder / "demo", "--updates", "3", "--seeds", "1",
+          "--tuning-updates", "2"},
+         {"encoder, pre-trained", "ten utterances by heart", "letters, from scratch, seed 1", "report.html"});
+  const Json report = Json::parse(text_of(folder / "demo/report.json"));
+  CHECK(report["accuracy"].size() == 6);
+  CHECK(report["curve"].size() == 3);
+  CHECK(report["sections"].size() == 2);
+  CHECK(report["sections"][0]["rows"].size() == 3);
+  CHECK(contains(report["sections"][0]["text"].get<std::string>(), "REF:"));
+  CHECK(contains(text_of(folder / "demo/report.html"), "data:image/png"));
+}
+
+TEST_CASE("speech programs: what is wrong is named, with the exit status that fits") {
+  const Scratch folder;
+  CHECK(contains(expect(folder, 0, {"speech/pretrain", "--help"}).out, "--resume"));
+  expect(folder, 2, {"speech/pretrain", "--no-such-flag"}, {"--no-such-flag"});
+  expect(folder, 3, {"speech/pretrain", "--data", folder / "nowhere"}, {"nowhere", "asterisk-core-sounds-en-wav"});
+  const auto train = [&](const std::string& data, Strings more = {}) {
+    Strings command{"speech/pretrain", "--data", data, "--out", folder / "x", "--updates", "1"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  };
+  expect(folder, 2, train(folder / "data", {"--batch", "3"}), {"--batch: expected a multiple of"});
+  write(folder / "data/train/low/bad.wav", "no sound at all");
+  expect(folder, 1, train(folder / "data"), {"bad.wav"});
+  expect(folder, 0, train(folder / "data", {"--max-broken", "0.1"}), {"32 recordings"});
+  const std::string weights = folder / "x/weights.safetensors";
+  fs::remove(folder / "data/train/low/bad.wav");
+
+  rewrite(weights, folder / "other.safetensors", [](auto&, auto& metadata) { metadata["sample_rate"] = "16000"; });
+  expect(folder, 1, {"speech/probe", "--weights", folder / "other.safetensors", "--data", folder / "data"},
+         {"expected an encoder for 8000 Hz", "found 16000"});
+  expect(folder, 2, {"speech/finetune", "--data", folder / "data"}, {"expected --weights FILE, --from-scratch"});
+  const auto tune = [&](Strings more = {}) {
+    Strings command{"speech/finetune", "--from-scratch", "--data", folder / "data", "--out", folder / "t", "--updates",
+                    "1"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  };
+  write(folder / "few.txt", "| 1\no 1\nh 1\n");
+  expect(folder, 1, tune({"--letters", folder / "few.txt"}), {"expected letters of the dictionary, found 'e'"});
+  write(folder / "data/train/low/100.txt", "oh oh oh oh oh oh");
+  expect(folder, 1, tune(), {"100.wav: transcript of 18 letters: expected 18 frames or more, found 9"});
+  write(folder / "data/train/low/100.txt", "...");
+  expect(folder, 1, tune(), {"100.txt", "an empty transcript"});
+}
