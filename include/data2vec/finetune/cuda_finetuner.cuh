@@ -140,7 +140,7 @@ class FineTuner<Model, H, BasicCuda<P>, batch> {
   }
 
  private:
-  static constexpr std::string_view prefix = "model.";
+  static constexpr std::string_view prefix = encoder_prefix<Model>;
   static constexpr std::size_t sample_numbers = std::size_t{batch} * sample_size;
   static constexpr std::size_t label_numbers = std::size_t{batch} * static_cast<std::size_t>(classes);
   using Workspace = typename Net::template Workspace<Number, batch>;
@@ -159,7 +159,7 @@ class FineTuner<Model, H, BasicCuda<P>, batch> {
     UpdatePiece piece;
     piece.trained = info.trained;
     piece.decays = options_.optimizer.decay_scope == DecayScope::all || !info.exempt_from_decay();
-    piece.group = info.name.view().starts_with(prefix);
+    piece.group = is_of_encoder<typename Model::template Parameters<T>>(info.name.view(), prefix);
     piece.lr_scale = layer_lr_scale<Model>(info.name.view(), options_.layer_decay);
     return piece;
   }
