@@ -82,7 +82,7 @@ std::string grouped(std::size_t value) {
 void print_table(const std::vector<Description>& models, int threads) {
   const auto row = [&](const std::string& what, auto&& cell) {
     std::printf("%-34s", what.c_str());
-    for (const Description& m : models) std::printf(" %14s", std::string(cell(m)).c_str());
+    for (const Description& m : models) std::printf(" %19s", std::string(cell(m)).c_str());
     std::printf("\n");
   };
   const auto number = [&](const char* what, int Description::*member) {
@@ -158,14 +158,17 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
   app.add_option("--tensors", tensors, "instead: the tensors of one model; weight decay as DecayScope::matrices has it")
-      ->check(CLI::IsMember({"VisionBase", "VisionLarge", "VisionHuge", "VisionHuge14", "demo"}));
+      ->check(CLI::IsMember({"VisionBase", "VisionLarge", "VisionHuge", "VisionHuge14", "MaeBase", "Data2Vec1VisionBase",
+                             "demo"}));
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   std::vector<Description> models{describe<d2v::VisionBase>("VisionBase"), describe<d2v::VisionLarge>("VisionLarge"),
-                                  describe<d2v::VisionHuge>("VisionHuge"), describe<d2v::VisionHuge14>("VisionHuge14")};
+                                  describe<d2v::VisionHuge>("VisionHuge"), describe<d2v::VisionHuge14>("VisionHuge14"),
+                                  describe<d2v::MaeBase>("MaeBase"),
+                                  describe<d2v::Data2Vec1VisionBase>("Data2Vec1VisionBase")};
   if (demo || tensors == "demo") models.push_back(describe<demo::Model>("demo"));
   if (tensors.empty()) print_table(models, threads);
   for (const Description& model : models)

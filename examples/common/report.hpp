@@ -20,9 +20,9 @@ namespace demo {
 
 /// What a report says of the machine and the program.
 inline void describe_machine(d2v::RunReport& report, int threads, const std::string& commit) {
-  utsname system{};
-  ::uname(&system);
-  report.machine = std::string(system.sysname) + " " + system.machine + ", " +
+  utsname host{};
+  ::uname(&host);
+  report.machine = std::string(host.sysname) + " " + host.machine + ", " +
                    std::to_string(std::thread::hardware_concurrency()) + " processors";
   std::ifstream file("/proc/cpuinfo");
   for (std::string line; report.cpu.empty() && std::getline(file, line);)

@@ -3,16 +3,18 @@
 // tokens, and a larger one into some 64. docs/recipe.md says which of these numbers matter.
 #pragma once
 
+#include <string_view>
+#include <type_traits>
+
 #include <data2vec/data/images.hpp>
 #include <data2vec/data2vec.hpp>
 
-#include <data_config.hpp>  // height, width, channels, classes: examples/config, or written for other data
+#include "examples/vision/systems.hpp"
 
 namespace demo {
 
 namespace d2v = data2vec;
 
-inline constexpr int batch_size = 16;
 inline constexpr int chunk = 4;  ///< images that pass the model together; threads share a batch by chunks
 inline constexpr d2v::ShiftAndFlip augmentation{.shift = 2, .flip = true};
 
@@ -26,16 +28,9 @@ inline constexpr d2v::Config config{.embed_dim = 128,
                                     .clone_batch = 8,
                                     .mae_init = true};
 
-/// The side of a patch: the divisor of `side` that comes nearest from above to its quarter, beyond 32 pixels its eighth.
-constexpr int patch_side(int side) {
-  for (int patch = side <= 32 ? (side + 3) / 4 : (side + 7) / 8; patch < side; ++patch)
-    if (side % patch == 0) return patch;
-  return side;
-}
-
 using Images = d2v::Vision<d2v::VisionConfig{
     .input_size = {height, width},
-    .patch_size = {patch_side(height), patch_side(width)},
+    .patch_size = patch_size,
     .in_chans = channels,
     .modality = {.num_extra_tokens = 1, .init_extra_token_zero = false, .ema_local_encoder = true}}>;
 using Masks = d2v::InverseBlockMask<Images::grid,
@@ -49,27 +44,41 @@ enum class Pool { mean, quarters, ninths, cls, none };
 
 /// What an encoder is judged by: the tokens of which layer (0: in front of the shared blocks, i: behind block i), and
 /// how they are pooled.
-inline constexpr int judged_layer = config.depth - 1;
 inline constexpr Pool judged_pool = Pool::quarters;
 
-struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
-
-inline constexpr double learning_rate = 3e-3;
-
-/// Of the pre-training.
-struct Recipe {
-  using Trainer = d2v::Trainer<Model, d2v::Cpu, chunk>;
-
+/// What the programs train unless they are compiled for another system (examples/vision/systems.hpp).
+struct Data2Vec2System {
+  static constexpr const char* title = "data2vec 2.0";
+  struct Model : d2v::Data2Vec2<config, d2v::Branch<Images, Masks, Decoder>> {};
+  static constexpr int batch_size = 16, judged_layer = config.depth - 1;
+  static constexpr double learning_rate = 3e-3;
   static d2v::TrainerOptions trainer_options() {
     d2v::TrainerOptions options = d2v::TrainerOptions::of<Model>();
     options.optimizer = {.adam_betas = {0.9, 0.95}, .adam_eps = 1e-8, .weight_decay = 0.05, .clip_norm = 4};
     return options;
   }
+  static d2v::EmaConfig ema(std::int64_t updates) { return {0.998, 0.9998, updates}; }
+};
+
+/// `system` of data_config.hpp by name.
+using System = std::conditional_t<std::string_view(system) == "mae", MaeSystem<>,
+                                  std::conditional_t<std::string_view(system) == "data2vec1", Data2Vec1System<>,
+                                                     Data2Vec2System>>;
+static_assert(std::string_view(system) == "data2vec2" || !std::is_same_v<System, Data2Vec2System>,
+              "system: expected data2vec2, data2vec1 or mae");
+using Model = System::Model;
+inline constexpr int batch_size = System::batch_size, judged_layer = System::judged_layer;
+inline constexpr double learning_rate = System::learning_rate;
+
+/// The pre-training of a system.
+template <class S>
+struct RecipeOf : S {
+  using Trainer = d2v::Trainer<typename S::Model, d2v::Cpu, chunk>;
   static d2v::Schedule schedule(std::int64_t updates, double lr) {
     return d2v::CosineSchedule{.lr = lr, .warmup_updates = updates / 20, .max_update = updates};
   }
-  static d2v::EmaConfig ema(std::int64_t updates) { return {0.998, 0.9998, updates}; }
 };
+using Recipe = RecipeOf<System>;
 
 /// Fine-tuning with few labels, as the demo runs it. `demo --validation` judges by training images that are held out:
 /// these numbers were chosen by it.

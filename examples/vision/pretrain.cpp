@@ -37,7 +37,7 @@ void run(Options options, const CLI::App& app) {
 
 int main(int argc, char** argv) {
   Options options;
-  CLI::App app{"data2vec 2.0: pre-trains an encoder on images without labels."};
+  CLI::App app{std::string(demo::System::title) + ": pre-trains an encoder on images without labels."};
   app.option_defaults()->always_capture_default();
   options.data.add_to(app);
   options.training.add_to(app);

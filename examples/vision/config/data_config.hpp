@@ -5,4 +5,5 @@
 
 namespace demo {
 inline constexpr int height = 28, width = 28, channels = 1, classes = 10;
+inline constexpr char system[] = "data2vec2";
 }  // namespace demo
