@@ -13,7 +13,8 @@ struct WeightNorm;
 
 namespace device {
 
-/// weight[r][j] = g[j] v[r][j] / |v[.][j]|. v, weight (rows, taps), g (taps); norms (taps) receives |v[.][j]|.
+/// weight[r][j] = g[j] v[r][j] / |v[.][j]|. v, weight (rows, taps), g (taps); norms (kept_numbers<T>(taps))
+/// receives |v[.][j]|.
 template <int rows, int taps, Device D, class T>
 void weight_norm(D& d, In<T> v, In<T> g, T* weight, Out<T> norms) {
   kernel::WeightNorm<D>::template forward<rows, taps, T>(d, v, g, weight, norms);

@@ -56,7 +56,7 @@ struct WeightNormPositions {
   template <class T, int N>
   struct Inference {
     View<T, D, D / groups, kernel> weight;
-    View<T, kernel> norms;
+    View<T, kept_numbers<T>(kernel)> norms;
     View<T, N, T_, D> convolved, state;
     static constexpr void visit(auto&& f, auto&... t) {
       f("weight", t.weight...);

@@ -144,7 +144,9 @@ struct Speech {
         static constexpr StridedConvShape S = shape(i);
         View<U, S.out_channels, S.kernel, S.in_channels> ordered;
         View<U, B, S.out_length(), S.out_channels> convolved, activated;
-        View<U, norms(i) ? B : 1, layer_norms ? S.out_length() : norms(i) ? S.out_channels : 1, 2> stats;
+        View<U, norms(i) ? B : 1, layer_norms ? S.out_length() : norms(i) ? S.out_channels : 1,
+             kept_numbers<U>(2)>
+            stats;
         static constexpr void visit(auto&& f, auto&... t) {
           f("ordered", t.ordered...);
           f("convolved", t.convolved...);

@@ -47,6 +47,13 @@ struct HalfRun {
         numbers[i] = std::bit_cast<float>(static_cast<std::uint32_t>(std::bit_cast<std::uint16_t>(v[i])) << 16);
     results.push_back({name, numbers, tolerance});
   }
+  /// Numbers that are of the same type whatever T is.
+  template <class U>
+  void keep_plain(const std::string& name, const U* p, std::size_t n, double tolerance) {
+    const auto v = side.out(const_cast<U*>(p), n);
+    results.push_back({name, {v.begin(), v.end()}, tolerance});
+  }
+  void keep(const std::string& name, double x, double tolerance) { results.push_back({name, {x}, tolerance}); }
 };
 
 inline constexpr double half_rounding = 1.0 / 256;  // twice the largest relative error of one rounding

@@ -19,8 +19,10 @@ struct ProductKey {
   bool transposes_a = false, transposes_b = false;
   bool adds = false;        ///< to what is in c
   bool rows_are_n = false;  ///< n is a number of rows: in deterministic mode it does not tell algorithms apart
+  int batch = 1;            ///< so many products, their matrices at equal distances
   bool has_bias = false, half = false, tf32 = false;
-  unsigned alignment = 0;  ///< bytes, of the least aligned pointer
+  bool wide = false;       ///< c is in fp32, whatever a and b are
+  unsigned alignment = 0;  ///< bytes, of the least aligned column of the matrices
   friend constexpr bool operator==(const ProductKey&, const ProductKey&) = default;
 };
 

@@ -10,8 +10,12 @@
 #include <data2vec/device/cuda/cuda.cuh>
 #include <data2vec/device/cuda/dropout.cuh>
 #include <data2vec/device/cuda/elementwise.cuh>
+#include <data2vec/device/cuda/embedding.cuh>
 #include <data2vec/device/cuda/gelu.cuh>
 #include <data2vec/device/cuda/linear.cuh>
 #include <data2vec/device/cuda/norm.cuh>
 #include <data2vec/device/cuda/patches.cuh>
 #include <data2vec/device/cuda/reduce.cuh>
+#include <data2vec/device/cuda/strided_conv.cuh>
+#include <data2vec/device/cuda/time_norm.cuh>
+#include <data2vec/device/cuda/weight_norm.cuh>

@@ -63,6 +63,61 @@ void column_sums(CudaContext& d, const char* operation, int rows, int columns, F
   d.for_each(operation, static_cast<std::size_t>(sums) * columns, add);
 }
 
+/// totals (groups, width) = sum over the chunks of partial (groups, chunks, width).
+template <class A>
+struct SumChunks {
+  const A* partial;
+  int chunks, width;
+  A* totals;
+  __device__ void operator()(std::size_t i) const {
+    const Divided place = divide(i, width);
+    const A* from = partial + place.quotient * chunks * width + place.rest;
+    A total = 0;
+    for (int k = 0; k < chunks; ++k, from += width) total += *from;
+    totals[i] = total;
+  }
+};
+
+/// Rows of all groups as one array whose chunks end with their groups: f(group, row, column, sums).
+template <class F>
+struct Grouped {
+  F f;
+  int rows, padded;  // of a group
+  template <class A>
+  __device__ void operator()(int r, int column, A* sums) const {
+    const int group = static_cast<int>(static_cast<unsigned>(r) / static_cast<unsigned>(padded)), row = r - group * padded;
+    if (row < rows) f(group, row, column, sums);
+  }
+};
+
+/// Sums over the rows of every group: totals (groups, sums, columns), in memory of the caller's.
+template <int sums, class A>
+class GroupSums {
+ public:
+  GroupSums(int groups, int rows, int columns) : plan_(rows, 64), groups_(groups), rows_(rows), columns_(columns) {
+    static_assert(sums <= 8);
+  }
+  /// Elements of memory for the totals and, behind them, what they are made from.
+  std::size_t size() const { return totals() * static_cast<std::size_t>(1 + plan_.chunks); }
+  std::size_t totals() const { return static_cast<std::size_t>(groups_) * sums * static_cast<std::size_t>(columns_); }
+
+  /// f(group, row, column, sum) adds to sum[0], ....
+  template <class F>
+  void run(CudaContext& d, const char* operation, F f, A* memory) const {
+    A* const partial = memory + totals();
+    const int padded = plan_.chunks * plan_.chunk_rows, all = groups_ * padded;
+    d.launch(operation,
+             dim3(static_cast<unsigned>((columns_ + 31) / 32), static_cast<unsigned>(groups_ * plan_.chunks)),
+             dim3(32, 8), 0, &column_chunks<sums, A, Grouped<F>>, all, columns_, plan_.chunk_rows,
+             Grouped<F>{f, rows_, padded}, partial);
+    d.for_each(operation, totals(), SumChunks<A>{partial, plan_.chunks, sums * columns_, memory});
+  }
+
+ private:
+  ColumnPlan plan_;
+  int groups_, rows_, columns_;
+};
+
 /// Adds an element of x (rows, columns).
 template <class T>
 struct ColumnOf {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <type_traits>
 
 #include <cuda_bf16.h>
 
@@ -46,6 +47,13 @@ D2V_HD inline void store(T* p, const float (&x)[n]) {
   Pack<T, n> pack;
   for (int i = 0; i < n; ++i) put(pack.element[i], x[i]);
   *reinterpret_cast<Pack<T, n>*>(p) = pack;
+}
+
+/// Statistics are kept in fp32, in half precision in the room of two elements each.
+template <class T>
+auto numbers(T* stats) {
+  using Number = std::conditional_t<std::is_const_v<T>, const float, float>;
+  return reinterpret_cast<Number*>(stats);
 }
 
 /// Whether all of the pointers are null or aligned to n elements.

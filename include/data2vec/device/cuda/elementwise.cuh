@@ -1,16 +1,13 @@
 // SPDX-License-Identifier: MIT
-// Moving rows and arithmetic on whole arrays, on the GPU. Adding rows to rows that may be named more than once sorts
-// them by target first (stable), so every sum has the order of the contract and nothing is atomic.
+// Moving rows and arithmetic on whole arrays, on the GPU.
 #pragma once
 
-#include <climits>
 #include <tuple>
 #include <type_traits>
 
-#include <cub/device/device_radix_sort.cuh>
-
 #include <data2vec/device/cuda/cuda.cuh>
 #include <data2vec/device/cuda/element.cuh>
+#include <data2vec/device/cuda/sorted.cuh>
 #include <data2vec/device/cuda/tiles.hpp>
 #include <data2vec/device/elementwise.hpp>
 
@@ -167,37 +164,11 @@ struct MeanRows {
   }
 };
 
-struct SortKeys {
+/// The rows that an array of places names.
+struct Listed {
   const int* index;
-  unsigned* keys;
-  int* places;
-  __device__ void operator()(std::size_t i) const {
-    keys[i] = index[i] < 0 ? unsigned{INT_MAX} : static_cast<unsigned>(index[i]);
-    places[i] = static_cast<int>(i);
-  }
+  __device__ int operator()(int i) const { return index[i]; }
 };
-
-/// Rows of x in the order of their targets: the first of a run adds the whole run, in order.
-template <int C, int n, class T>
-__global__ void add_runs(int count, const unsigned* keys, const int* places, const T* x, T* y) {
-  const int first = static_cast<int>(blockIdx.x);
-  const unsigned key = keys[first];
-  if (key == unsigned{INT_MAX} || (first > 0 && keys[first - 1] == key)) return;
-  int end = first + 1;
-  while (end < count && keys[end] == key) ++end;
-  for (int c = static_cast<int>(threadIdx.x) * n; c < C; c += static_cast<int>(blockDim.x) * n) {
-    T* const target = y + static_cast<std::size_t>(key) * C + c;
-    float sum[n];
-    load<n>(target, sum);
-    for (int p = first; p < end; ++p) {
-      float term[n];
-      load<n>(x + static_cast<std::size_t>(places[p]) * C + c, term);
-#pragma unroll
-      for (int k = 0; k < n; ++k) sum[k] += term[k];
-    }
-    store<n>(target, sum);
-  }
-}
 
 }  // namespace detail::gpu
 
@@ -223,29 +194,7 @@ struct kernel::Elementwise<BasicCuda<P>> {
 
   template <int C, class T>
   static void scatter_add_rows(D& d, int count, const T* x, const int* index, T* y) {
-    if (count == 0) return;
-    constexpr const char* name = "scatter_add_rows";
-    const auto size = static_cast<std::size_t>(count);
-    std::size_t temporary = 0;
-    unsigned* none = nullptr;
-    int* nowhere = nullptr;
-    detail::gpu::check(
-        cub::DeviceRadixSort::SortPairs(nullptr, temporary, none, none, nowhere, nowhere, count, 0, 31, d.stream()),
-        name);
-    auto* const memory = d.template scratch<unsigned>(name, 4 * size + temporary / sizeof(unsigned) + 65);
-    unsigned *keys = memory, *sorted = keys + size;
-    int *places = reinterpret_cast<int*>(sorted + size), *order = places + size;
-    auto* rest = reinterpret_cast<std::byte*>(order + size);  // cub wants an address it can divide by 256
-    rest += (256 - reinterpret_cast<std::uintptr_t>(rest) % 256) % 256;
-    d.for_each(name, size, detail::gpu::SortKeys{index, keys, places});
-    detail::gpu::check(
-        cub::DeviceRadixSort::SortPairs(rest, temporary, keys, sorted, places, order, count, 0, 31, d.stream()), name);
-    constexpr int n = detail::gpu::row_pack<C, T>, threads = C / n >= 256 ? 256 : (C / n + 31) / 32 * 32;
-    const auto grid = static_cast<unsigned>(count);
-    if (detail::gpu::aligned_to<n>(x, y))
-      d.launch(name, grid, threads, 0, &detail::gpu::add_runs<C, n, T>, count, sorted, order, x, y);
-    else
-      d.launch(name, grid, threads, 0, &detail::gpu::add_runs<C, 1, T>, count, sorted, order, x, y);
+    detail::gpu::add_rows<C>(d, "scatter_add_rows", count, detail::gpu::Listed{index}, 1, x, y);
   }
 
   template <class T>

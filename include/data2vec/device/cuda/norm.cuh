@@ -231,14 +231,14 @@ struct kernel::Norm<BasicCuda<P>> {
   template <int C, class T>
   static void layer_norm(D& d, int rows, const T* x, const T* gamma, const T* beta, double eps, T* y, T* stats) {
     d.launch("layer_norm", blocks(rows), 128, 0, &detail::gpu::layer_norm_rows<C, T>, rows, x, gamma, beta,
-             static_cast<float>(eps), y, numbers(stats));
+             static_cast<float>(eps), y, detail::gpu::numbers(stats));
   }
 
   template <int C, class T>
   static void add_layer_norm(D& d, int rows, const T* a, const T* b, const T* gamma, const T* beta, double eps, T* sum,
                              T* y, T* stats) {
     d.launch("add_layer_norm", blocks(rows), 128, 0, &detail::gpu::add_layer_norm_rows<C, T>, rows, a, b, gamma, beta,
-             static_cast<float>(eps), sum, y, numbers(stats));
+             static_cast<float>(eps), sum, y, detail::gpu::numbers(stats));
   }
 
   template <int C, class T>
@@ -246,22 +246,23 @@ struct kernel::Norm<BasicCuda<P>> {
                                   T* dgamma, T* dbeta) {
     // Sums first: dx may take the place of dy.
     if (dgamma)
-      detail::gpu::column_sums<2, float>(d, "layer_norm_backward", rows, C, detail::gpu::NormSums<T>{dy, x, numbers(stats), C},
+      detail::gpu::column_sums<2, float>(d, "layer_norm_backward", rows, C,
+                                         detail::gpu::NormSums<T>{dy, x, detail::gpu::numbers(stats), C},
                                          detail::gpu::AddChunks<2, float, T>{nullptr, 0, 0, {dgamma, dbeta}});
     d.launch("layer_norm_backward", blocks(rows), 128, 0, &detail::gpu::layer_norm_gradient_rows<C, T>, rows, dy, x,
-             gamma, numbers(stats), dx);
+             gamma, detail::gpu::numbers(stats), dx);
   }
 
   template <int C, class T>
   static void norm_gelu(D& d, int rows, const T* x, double eps, const T* residual, T* y, T* stats) {
     d.launch("norm_gelu", blocks(rows), 128, 0, &detail::gpu::norm_gelu_rows<C, T>, rows, x, static_cast<float>(eps),
-             residual, y, numbers(stats));
+             residual, y, detail::gpu::numbers(stats));
   }
 
   template <int C, class T>
   static void norm_gelu_backward(D& d, int rows, const T* dy, const T* x, const T* stats, T* dx) {
     d.launch("norm_gelu_backward", blocks(rows), 128, 0, &detail::gpu::norm_gelu_gradient_rows<C, T>, rows, dy, x,
-             numbers(stats), dx);
+             detail::gpu::numbers(stats), dx);
   }
 
   template <int C, class T>
@@ -271,12 +272,6 @@ struct kernel::Norm<BasicCuda<P>> {
   }
 
  private:
-  /// Statistics are kept in fp32, in half precision in the room of two elements each.
-  template <class T>
-  static auto numbers(T* stats) {
-    using Number = std::conditional_t<std::is_const_v<T>, const float, float>;
-    return reinterpret_cast<Number*>(stats);
-  }
   static unsigned blocks(int rows) { return static_cast<unsigned>((rows + 3) / 4); }
 };
 

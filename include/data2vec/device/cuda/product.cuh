@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// One matrix product of cuBLASLt.
+// Matrix products of cuBLASLt: one, or a batch of equal ones.
 #pragma once
 
 #include <array>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 
@@ -25,12 +26,19 @@ struct Owned {
   }
 };
 
+/// Elements from one matrix of a batch to the next.
+struct BatchStrides {
+  std::ptrdiff_t a = 0, b = 0, c = 0;
+};
+
 class Product {
  public:
   Product(CudaContext& d, const char* operation, const ProductKey& key, const void* a, int lda, const void* b, int ldb,
-          const void* bias, void* c, int ldc)
+          const void* bias, void* c, int ldc, const BatchStrides& strides)
       : d_(d), operation_(operation), key_(key), a_(a), b_(b), c_(c) {
     const cudaDataType_t type = key.half ? CUDA_R_16BF : CUDA_R_32F;
+    elements_ = static_cast<std::size_t>(strides.c) * (key.batch - 1) + static_cast<std::size_t>(ldc) * (key.n - 1) +
+                static_cast<std::size_t>(key.m);
     check(cublasLtMatmulDescCreate(&task_.handle, key.tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F,
                                    CUDA_R_32F),
           operation);
@@ -40,14 +48,21 @@ class Product {
       set(CUBLASLT_MATMUL_DESC_EPILOGUE, CUBLASLT_EPILOGUE_BIAS);
       set(CUBLASLT_MATMUL_DESC_BIAS_POINTER, bias);
     }
-    const auto layout = [&](auto& owned, int rows, int columns, int ld) {
-      check(cublasLtMatrixLayoutCreate(&owned.handle, type, static_cast<std::uint64_t>(rows),
+    const auto layout = [&](auto& owned, cudaDataType_t of, int rows, int columns, int ld, std::int64_t stride) {
+      check(cublasLtMatrixLayoutCreate(&owned.handle, of, static_cast<std::uint64_t>(rows),
                                        static_cast<std::uint64_t>(columns), ld),
             operation);
+      if (key.batch == 1) return;
+      const std::int32_t batch = key.batch;
+      check(cublasLtMatrixLayoutSetAttribute(owned.handle, CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT, &batch, sizeof batch),
+            operation);
+      check(cublasLtMatrixLayoutSetAttribute(owned.handle, CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET, &stride,
+                                             sizeof stride),
+            operation);
     };
-    layout(a_layout_, key.transposes_a ? key.k : key.m, key.transposes_a ? key.m : key.k, lda);
-    layout(b_layout_, key.transposes_b ? key.n : key.k, key.transposes_b ? key.k : key.n, ldb);
-    layout(c_layout_, key.m, key.n, ldc);
+    layout(a_layout_, type, key.transposes_a ? key.k : key.m, key.transposes_a ? key.m : key.k, lda, strides.a);
+    layout(b_layout_, type, key.transposes_b ? key.n : key.k, key.transposes_b ? key.k : key.n, ldb, strides.b);
+    layout(c_layout_, key.wide ? CUDA_R_32F : type, key.m, key.n, ldc, strides.c);
   }
 
   void run(const cublasLtMatmulAlgo_t& algorithm, void* c) {
@@ -85,7 +100,7 @@ class Product {
   cublasLtMatmulAlgo_t fastest() {
     std::array<cublasLtMatmulHeuristicResult_t, 8> found;
     const int count = candidates(found, true);
-    const std::size_t bytes = (key_.half ? 2 : 4) * static_cast<std::size_t>(key_.m) * static_cast<std::size_t>(key_.n);
+    const std::size_t bytes = (key_.half && !key_.wide ? 2 : 4) * elements_;
     DeviceBuffer<std::byte> own(key_.adds ? bytes : 0, operation_);
     void* const c = key_.adds ? static_cast<void*>(own.data()) : c_;
     struct Event {
@@ -136,41 +151,48 @@ class Product {
   ProductKey key_;
   const void *a_, *b_;
   void* c_;
+  std::size_t elements_ = 0;  // of c, from its first to its last
   Owned<cublasLtMatmulDesc_t, cublasLtMatmulDescDestroy> task_;
   Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> a_layout_, b_layout_, c_layout_;
 };
 
-/// Bytes that all pointers are aligned to, at most 16: more brings nothing, and would choose by the place of a row.
-inline unsigned common_alignment(const void* a, const void* b, const void* c, const void* d) {
-  const auto bits = reinterpret_cast<std::uintptr_t>(a) | reinterpret_cast<std::uintptr_t>(b) |
-                    reinterpret_cast<std::uintptr_t>(c) | reinterpret_cast<std::uintptr_t>(d) | 16;
+/// The largest power of two, at most 16, that divides all numbers: more brings nothing, and would choose by the place of
+/// a row.
+template <class... N>
+constexpr unsigned common_alignment(N... bytes) {
+  const auto bits = (static_cast<std::uintptr_t>(bytes) | ... | 16u);
   return static_cast<unsigned>(bits & (~bits + 1));
 }
 
-/// c = a b (+ bias by rows of c, + c), column-major; `bias` may be null.
-template <Precision P, class T>
+/// c = a b (+ bias by rows of c, + c), column-major; `bias` may be null. c may be fp32 where a and b are half.
+template <Precision P, class T, class U>
 void product(CudaContext& d, const char* operation, ProductKey key, const T* a, int lda, const T* b, int ldb,
-             const T* bias, T* c, int ldc) {
-  if (key.m == 0 || key.n == 0 || (key.k == 0 && key.adds)) return;
+             const T* bias, U* c, int ldc, const BatchStrides& strides = {}) {
+  if (key.m == 0 || key.n == 0 || key.batch == 0 || (key.k == 0 && key.adds)) return;
+  constexpr auto in = static_cast<int>(sizeof(T)), out = static_cast<int>(sizeof(U));
+  const auto address = [](const void* p) { return reinterpret_cast<std::uintptr_t>(p); };
   key.has_bias = bias != nullptr;
-  key.half = sizeof(T) == 2;
+  key.half = in == 2;
+  key.wide = out > in;
   key.tf32 = P == Precision::tf32 && !key.half;
-  key.alignment = common_alignment(a, b, c, bias);
+  key.alignment = common_alignment(address(a), address(b), address(c), address(bias), in * lda, in * ldb, out * ldc,
+                                   in * strides.a, in * strides.b, out * strides.c);
   ProductKey asked = key;
   constexpr int typical_rows = 4096;
+  if (d.options().deterministic) asked.batch = 1;
   if (d.options().deterministic && key.rows_are_n) asked.n = typical_rows;
-  Product task(d, operation, key, a, lda, b, ldb, bias, c, ldc);
+  Product task(d, operation, key, a, lda, b, ldb, bias, c, ldc, strides);
   auto& known = d.algorithms();
   const auto choose = [&](const ProductKey& wanted) {
     if (d.capturing())
       throw DeviceError(std::string(operation) +
                         ": a product that was not run before is captured: run the step once before it is captured");
     if (!d.options().deterministic) return known.add(wanted, task.fastest());
-    return known.add(wanted, Product(d, operation, wanted, a, lda, b, ldb, bias, c, ldc).first_without_split());
+    return known.add(wanted, Product(d, operation, wanted, a, lda, b, ldb, bias, c, ldc, strides).first_without_split());
   };
   auto found = known.find(asked);
   if (!found) found = choose(asked);
-  if (asked.n != key.n && !task.runs_by(*found)) {
+  if (asked != key && !task.runs_by(*found)) {
     found = known.find(key);
     if (!found) found = choose(key);
   }

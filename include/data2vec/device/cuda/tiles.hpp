@@ -32,11 +32,11 @@ D2V_HD constexpr Divided divide(std::size_t i, int n) {
 /// Floats of shared memory that a block of every device has without being asked for more.
 inline constexpr int plain_shared_floats = 48 * 1024 / 4;
 
-/// Chunks of rows of a sum over rows: a number of the rows alone, so sums have one order on every device.
+/// Chunks of rows of a sum over rows, about `most`: a number of the rows alone, so sums have one order on every device.
 struct ColumnPlan {
   int chunk_rows, chunks;
-  D2V_HD constexpr explicit ColumnPlan(int rows)
-      : chunk_rows(greater(32, ceil_div(ceil_div(rows, 512), 8) * 8)), chunks(ceil_div(rows, chunk_rows)) {}
+  D2V_HD constexpr explicit ColumnPlan(int rows, int most = 512)
+      : chunk_rows(greater(32, ceil_div(ceil_div(rows, most), 8) * 8)), chunks(ceil_div(rows, chunk_rows)) {}
 };
 
 /// A convolution from A to B channels per group (device/conv.hpp): a block computes `lines` x `columns` pixels of

@@ -7,6 +7,7 @@
 #include "tests/device/cuda/cases_arrays.hpp"
 #include "tests/device/cuda/cases_half.hpp"
 #include "tests/device/cuda/cases_layers.hpp"
+#include "tests/device/cuda/cases_sequences.hpp"
 #include "tests/device/cuda/compare.hpp"
 #include "tests/device/cuda/compare_traces.hpp"
 #include "tests/device/cuda/gpu/groups.hpp"
@@ -49,6 +50,12 @@ TEST_CASE("kernels on bfloat16 agree with the CPU") {
   if (no_device()) return;
   cases::HostSide<Cpu> cpu;
   cases::compare(cases::halves<float>(cpu), cases::halves_on_device());
+}
+TEST_CASE("kernels of speech and text agree with the CPU, in fp32 and bfloat16") {
+  if (no_device()) return;
+  for (const bool half : {false, true})
+    cases::compare(on_cpu([=](auto& side) { return cases::speech_and_text<float>(side, half); }),
+                   cases::speech_and_text_on_device(half));
 }
 TEST_CASE("training in bfloat16 agrees with the CPU as far as bfloat16 goes") {
   if (no_device()) return;

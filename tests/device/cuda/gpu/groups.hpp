@@ -15,6 +15,7 @@ Results matrices_on_device();
 Results sequences_on_device();
 Results grids_on_device();
 Results halves_on_device();
+Results speech_and_text_on_device(bool half);
 models::Trace train_on_device(const std::string& model, int steps, int accumulation);
 
 }  // namespace cases

@@ -27,6 +27,10 @@ enum cublasLtMatmulPreferenceAttributes_t {
   CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
   CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
 };
+enum cublasLtMatrixLayoutAttribute_t {
+  CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+  CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+};
 enum { CUBLASLT_REDUCTION_SCHEME_NONE = 0 };
 struct cublasLtMatmulAlgo_t {
   int id = 0;
@@ -43,7 +47,8 @@ struct HostProduct {
 struct HostLayout {
   cudaDataType_t type;
   std::uint64_t rows, columns;
-  std::int64_t ld;
+  std::int64_t ld, stride = 0;
+  std::int32_t batch = 1;
 };
 using cublasLtHandle_t = int*;
 using cublasLtMatmulDesc_t = HostProduct*;
@@ -69,6 +74,11 @@ inline cublasStatus_t cublasLtMatrixLayoutCreate(cublasLtMatrixLayout_t* l, cuda
                                                  std::uint64_t columns, std::int64_t ld) {
   return *l = new HostLayout{type, rows, columns, ld}, CUBLAS_STATUS_SUCCESS;
 }
+inline cublasStatus_t cublasLtMatrixLayoutSetAttribute(cublasLtMatrixLayout_t l, cublasLtMatrixLayoutAttribute_t what,
+                                                       const void* value, std::size_t size) {
+  void* const to = what == CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT ? static_cast<void*>(&l->batch) : &l->stride;
+  return std::memcpy(to, value, size), CUBLAS_STATUS_SUCCESS;
+}
 inline cublasStatus_t cublasLtMatrixLayoutDestroy(cublasLtMatrixLayout_t l) { return delete l, CUBLAS_STATUS_SUCCESS; }
 inline cublasStatus_t cublasLtMatmulPreferenceCreate(cublasLtMatmulPreference_t* p) {
   return *p = new int, CUBLAS_STATUS_SUCCESS;
@@ -86,7 +96,8 @@ inline bool host_product_fits(const HostProduct& d, const HostLayout& a, const H
   const bool at = d.a == CUBLAS_OP_T, bt = d.b == CUBLAS_OP_T;
   const auto leading = [](const HostLayout& l) { return l.ld >= static_cast<std::int64_t>(l.rows); };
   return (at ? a.columns : a.rows) == c.rows && (bt ? b.rows : b.columns) == c.columns &&
-         (at ? a.rows : a.columns) == (bt ? b.columns : b.rows) && leading(a) && leading(b) && leading(c);
+         (at ? a.rows : a.columns) == (bt ? b.columns : b.rows) && leading(a) && leading(b) && leading(c) &&
+         a.batch == c.batch && b.batch == c.batch;
 }
 inline cublasStatus_t cublasLtMatmulAlgoGetHeuristic(cublasLtHandle_t, cublasLtMatmulDesc_t d, cublasLtMatrixLayout_t a,
                                                      cublasLtMatrixLayout_t b, cublasLtMatrixLayout_t c,
@@ -112,25 +123,26 @@ inline cublasStatus_t cublasLtMatmul(cublasLtHandle_t, cublasLtMatmulDesc_t d, c
   const double scale = static_cast<double>(*static_cast<const float*>(alpha)),
                keep = static_cast<double>(*static_cast<const float*>(beta));
   host_device::put(stream, [=, task = *d, x = *al, y = *bl, z = *cl] {
-    const bool half = z.type == CUDA_R_16BF;
-    const auto get = [=](const void* p, std::int64_t i) {
-      return static_cast<double>(half ? __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i])
-                                      : static_cast<const float*>(p)[i]);
+    const auto get = [](cudaDataType_t type, const void* p, std::int64_t i) {
+      return static_cast<double>(type == CUDA_R_16BF ? __bfloat162float(static_cast<const __nv_bfloat16*>(p)[i])
+                                                     : static_cast<const float*>(p)[i]);
     };
     const auto k = static_cast<std::int64_t>(task.a == CUBLAS_OP_T ? x.rows : x.columns);
-    for (std::int64_t j = 0; j < static_cast<std::int64_t>(z.columns); ++j)
-      for (std::int64_t i = 0; i < static_cast<std::int64_t>(z.rows); ++i) {
-        double sum = 0;
-        for (std::int64_t p = 0; p < k; ++p)
-          sum += get(a, task.a == CUBLAS_OP_T ? p + i * x.ld : i + p * x.ld) *
-                 get(b, task.b == CUBLAS_OP_T ? j + p * y.ld : p + j * y.ld);
-        sum = scale * sum + (keep == 0 ? 0 : keep * get(c, i + j * z.ld));
-        if (task.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += get(task.bias, i);
-        if (half)
-          static_cast<__nv_bfloat16*>(c)[i + j * z.ld] = __float2bfloat16(static_cast<float>(sum));
-        else
-          static_cast<float*>(c)[i + j * z.ld] = static_cast<float>(sum);
-      }
+    for (std::int64_t r = 0; r < z.batch; ++r)
+      for (std::int64_t j = 0; j < static_cast<std::int64_t>(z.columns); ++j)
+        for (std::int64_t i = 0; i < static_cast<std::int64_t>(z.rows); ++i) {
+          double sum = 0;
+          for (std::int64_t p = 0; p < k; ++p)
+            sum += get(x.type, a, r * x.stride + (task.a == CUBLAS_OP_T ? p + i * x.ld : i + p * x.ld)) *
+                   get(y.type, b, r * y.stride + (task.b == CUBLAS_OP_T ? j + p * y.ld : p + j * y.ld));
+          const std::int64_t at = r * z.stride + i + j * z.ld;
+          sum = scale * sum + (keep == 0 ? 0 : keep * get(z.type, c, at));
+          if (task.epilogue == CUBLASLT_EPILOGUE_BIAS) sum += get(x.type, task.bias, i);
+          if (z.type == CUDA_R_16BF)
+            static_cast<__nv_bfloat16*>(c)[at] = __float2bfloat16(static_cast<float>(sum));
+          else
+            static_cast<float*>(c)[at] = static_cast<float>(sum);
+        }
   });
   return CUBLAS_STATUS_SUCCESS;
 }
