@@ -35,8 +35,20 @@ D2V_HD constexpr int ctc_frames_needed(const std::int32_t* target, int length) {
   return frames;
 }
 
+/// States of a target's paths: 0, 2, 4, ... are blanks, state 2 i + 1 is label i. A path starts in one of the first two
+/// states, ends in one of the last two, and from state s goes to s, s + 1 or, past a blank between different labels, to
+/// s + 2 (Graves et al., section 4.1).
+D2V_HD constexpr int ctc_states(int labels) { return 2 * labels + 1; }
+D2V_HD constexpr int ctc_symbol(const std::int32_t* target, int s, int blank) {
+  return s % 2 == 0 ? blank : target[s / 2];
+}
+/// Whether state s is reached from s - 2.
+D2V_HD constexpr bool ctc_skips(const std::int32_t* target, int s) {
+  return s % 2 == 1 && s >= 3 && target[s / 2] != target[s / 2 - 1];
+}
+
 /// Doubles that device::ctc needs for rows of up to `frames` frames and targets of up to `most_labels` labels.
-constexpr std::size_t ctc_workspace_size(int frames, int most_labels) {
+D2V_HD constexpr std::size_t ctc_workspace_size(int frames, int most_labels) {
   const auto t = static_cast<std::size_t>(frames), s = 2 * static_cast<std::size_t>(most_labels) + 1;
   return t * s + 2 * s + t;
 }

@@ -3,11 +3,15 @@
 // bfloat16's roundings, for a device that has such arrays beside one that has floats.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <cstdint>
 #include <vector>
 
+#include <data2vec/device/contrast.hpp>
+#include <data2vec/device/ctc.hpp>
 #include <data2vec/device/embedding.hpp>
+#include <data2vec/device/quantise.hpp>
 #include <data2vec/device/strided_conv.hpp>
 #include <data2vec/device/time_norm.hpp>
 #include <data2vec/device/weight_norm.hpp>
@@ -121,6 +125,103 @@ void weight_norm(SequenceRun<T, Side>& run) {
   run.keep("weight_norm_backward dg", dg, taps, run.half ? 4 * half_rounding : rounding(4));
 }
 
+/// Targets that fit, one that needs all of its frames, one that does not fit, no labels, no frames.
+template <int classes, class T, class Side>
+void ctc(SequenceRun<T, Side>& run, int frames) {
+  constexpr int rows = 6, most_labels = 9;
+  auto& d = run.device();
+  const auto n = static_cast<std::size_t>(rows * frames) * classes;
+  const T* const logits = run.in(numbers(n, 1, 4));
+  auto labels = indices(rows * most_labels, 2, 1, classes);
+  for (int i = 0; i < 4; ++i) labels[static_cast<std::size_t>(most_labels + i)] = 1 + i % 2;
+  for (int i = 0; i < 3; ++i) labels[static_cast<std::size_t>(2 * most_labels + i)] = 2;  // blanks between them
+  const std::int32_t *targets = run.side.in(labels),
+                     *input_lengths = run.side.in(std::vector<std::int32_t>{frames, 4, 4, frames / 2, 0, 0}),
+                     *target_lengths = run.side.in(std::vector<std::int32_t>{most_labels, 4, 3, 0, 0, 2});
+  double* const losses = run.side.in(std::vector<double>(rows, 7.0));
+  double* const workspace =
+      run.side.in(std::vector<double>(data2vec::ctc_workspace_size(frames, most_labels), 7.0));
+  T* const dlogits = run.space(n);
+  data2vec::CtcOptions options;
+  const auto sums = data2vec::device::ctc<classes>(d, rows, frames, logits, input_lengths, most_labels, targets,
+                                                   target_lengths, options, 0.5, losses, dlogits, workspace);
+  run.keep("ctc", sums.loss, 1e-9);
+  run.keep("ctc impossible", sums.impossible, 0);
+  run.keep("ctc first impossible", sums.first_impossible, 0);
+  run.keep_plain("ctc losses", losses, rows, 1e-9);
+  run.keep("ctc gradient", dlogits, n, run.half ? half_rounding : rounding(1));
+  const auto again = data2vec::device::ctc<classes>(d, rows - 4, frames, logits, input_lengths, most_labels, targets,
+                                                    target_lengths, options, 0.5, nullptr, nullptr, workspace);
+  run.keep("ctc without gradient", again.loss, 1e-9);
+  run.keep("ctc, none impossible", again.first_impossible, 0);
+}
+
+template <data2vec::CodebookShape S, class T, class Side>
+void quantise(SequenceRun<T, Side>& run, int rows) {
+  auto& d = run.device();
+  const auto n = static_cast<std::size_t>(rows), size = n * S.codes(), wide = n * S.dim();
+  const std::vector<std::uint32_t> samples{3, 7};
+  data2vec::DropoutDraws draws;
+  draws.seed = 4;
+  draws.sample_ids = run.side.in(samples);
+  draws.masks = (rows + 1) / 2;
+  T* const drawn = run.space(size);
+  namespace device = data2vec::device;
+  device::gumbel_noise(d, rows, S.codes(), draws, drawn);
+  run.keep("gumbel_noise", drawn, size, run.half ? 16 * half_rounding : 1e-5);
+  const T *logits = run.in(numbers(size, 1, 4)), *noise = run.in(numbers(size, 2, 2)),
+          *entries = run.in(numbers(S.codes() * S.width, 3)), *dq = run.in(numbers(wide, 4));
+  T *soft = run.space(size), *q = run.space(wide), *dlogits = run.space(size);
+  T* const dentries = run.in(numbers(S.codes() * S.width, 5));
+  int* const codes = run.side.in(std::vector<int>(n * S.groups, 7));
+  device::choose_codes<S>(d, rows, logits, nullptr, 2, nullptr, codes);
+  run.keep_plain("choose_codes without noise", codes, n * S.groups, 0);
+  device::choose_codes<S>(d, rows, logits, noise, 0.7, soft, codes);
+  run.keep_plain("choose_codes", codes, n * S.groups, 0);
+  run.keep("choose_codes soft", soft, size, run.half ? half_rounding : rounding(1));
+  device::look_up_codes<S>(d, rows, codes, entries, q);
+  run.keep("look_up_codes", q, wide, 0);
+  device::look_up_codes_backward<S>(d, rows, codes, dq, dentries);
+  run.keep("look_up_codes_backward", dentries, S.codes() * S.width, run.bound(rows));
+  device::choose_codes_backward<S>(d, rows, dq, entries, soft, 0.7, dlogits);
+  run.keep("choose_codes_backward", dlogits, size, 2 * run.bound(S.width));
+  double* const usage = run.side.in(std::vector<double>(S.codes(), 7.0));
+  const auto found = device::perplexities<S>(d, rows, logits, usage);
+  run.keep("perplexities code", found.code, 1e-9);
+  run.keep("perplexities prob", found.prob, 1e-9);
+  run.keep_plain("perplexities usage", usage, S.codes(), 1e-12);
+  T* const slope = run.in(numbers(size, 6));
+  device::perplexity_backward<S>(d, rows, logits, usage, 3, slope);
+  run.keep("perplexity_backward", slope, size, run.half ? 4 * half_rounding : rounding(4, 4));
+}
+
+template <int C, class T, class Side>
+void contrast(SequenceRun<T, Side>& run, int rows, int pool, int K) {
+  auto& d = run.device();
+  const auto n = static_cast<std::size_t>(rows), m = static_cast<std::size_t>(pool), k = static_cast<std::size_t>(K);
+  auto prediction = numbers(n * C, 1);
+  const auto target_values = numbers(m * C, 2);
+  std::copy_n(target_values.begin(), C, prediction.begin());  // one is right
+  auto negatives = indices(n * k, 3, -1, pool);
+  if (rows > 1)
+    for (std::size_t i = 0; i < k; ++i) negatives[k + i] = 1;  // all are its own target: none is closest
+  const T *x = run.in(prediction), *targets = run.in(target_values);
+  T *logits = run.space(n * (k + 1)), *dx = run.space(n * C), *dy = run.space(m * C), *scratch = run.space(n + m);
+  const auto sums = data2vec::device::contrast<C>(d, rows, pool, K, x, targets, run.side.in(negatives), 0.1, 0.5,
+                                                  logits, dx, dy, scratch);
+  run.keep("contrast", sums.loss, rounding(C, 10) * rows);
+  run.keep("contrast correct", sums.correct, 0);
+  std::vector<T> values = run.side.out(logits, n * (k + 1));
+  for (std::size_t i = 0; i < n; ++i)  // infinities have no difference
+    for (std::size_t j = 0; j < k; ++j)
+      if (negatives[i * k + j] < 0) values[i * (k + 1) + j + 1] = values[i * (k + 1)];
+  run.keep("contrast logits", run.side.in(values), n * (k + 1), run.half ? 10 * half_rounding : rounding(C, 10));
+  // Slopes of 0.5 / 0.1 over |x| = sqrt(C / 3), for as many pairs.
+  const double slope = 5 / std::sqrt(C / 3.0);
+  run.keep("contrast dprediction", dx, n * C, slope * (run.half ? 4 * half_rounding : rounding(C, 10)));
+  run.keep("contrast dtargets", dy, m * C, slope * (run.half ? 16 * half_rounding : rounding(C, 40)));
+}
+
 template <class T, class Side>
 Results speech_and_text(Side& side, bool half) {
   SequenceRun<T, Side> run{{side}, half};
@@ -135,6 +236,13 @@ Results speech_and_text(Side& side, bool half) {
   time_norm<37>(run, 2300);  // chunks of more than 32 frames
   weight_norm<700, 16>(run);
   weight_norm<5, 19>(run);
+  ctc<32>(run, 40);
+  ctc<70>(run, 13);
+  quantise<data2vec::CodebookShape{2, 40, 16}>(run, 70);
+  quantise<data2vec::CodebookShape{3, 7, 5}>(run, 9);
+  contrast<64>(run, 20, 26, 10);
+  contrast<37>(run, 5, 5, 70);
+  contrast<8>(run, 1, 3, 0);
   return run.results;
 }
 

@@ -54,9 +54,7 @@ struct kernel::Ctc<BasicCpu<Isa>> {
     return most + std::log(std::exp(a - most) + std::exp(b - most) + std::exp(c - most));
   }
 
-  /// One sequence. States 0, 2, 4, ... are blanks, state 2 i + 1 is label i; a path starts in one of the first two
-  /// states, ends in one of the last two, and from state s goes to s, s + 1 or, past a blank between different labels,
-  /// to s + 2 (Graves et al., section 4.1).
+  /// One sequence.
   template <int classes, class T>
   struct Lattice {
     int frames, labels, blank;
@@ -64,9 +62,9 @@ struct kernel::Ctc<BasicCpu<Isa>> {
     const std::int32_t* targets;  // (labels)
     double* workspace;
 
-    int states() const { return 2 * labels + 1; }
-    int symbol(int s) const { return s % 2 == 0 ? blank : targets[s / 2]; }
-    bool skips(int s) const { return s % 2 == 1 && s >= 3 && targets[s / 2] != targets[s / 2 - 1]; }  // from s - 2
+    int states() const { return ctc_states(labels); }
+    int symbol(int s) const { return ctc_symbol(targets, s, blank); }
+    bool skips(int s) const { return ctc_skips(targets, s); }
     double* alpha(int t) const { return workspace + static_cast<std::ptrdiff_t>(t) * states(); }
     double* beta(int parity) const { return alpha(frames) + static_cast<std::ptrdiff_t>(parity) * states(); }
     double* normaliser() const { return beta(2); }  // (frames): log of the sum of e^logit

@@ -67,34 +67,6 @@ struct PoolBackward {
   }
 };
 
-/// The first place of the largest of a row's numbers, the same in all lanes of a warp.
-template <class T>
-__device__ int first_largest(const T* x, int n) {
-  int best = -1;
-  float most = -INFINITY;
-  for (int k = static_cast<int>(threadIdx.x) % 32; k < n; k += 32)
-    if (best < 0 || to_float(x[k]) > most) most = to_float(x[k]), best = k;
-  for (int offset = 16; offset > 0; offset /= 2) {
-    const float other = __shfl_xor_sync(0xFFFFFFFFu, most, offset);
-    const int place = __shfl_xor_sync(0xFFFFFFFFu, best, offset);
-    if (place >= 0 && (best < 0 || other > most || (other == most && place < best))) most = other, best = place;
-  }
-  return best;
-}
-
-template <class T>
-__device__ double row_log_sum(const T* x, int n) {
-  LogSum all;
-  for (int k = static_cast<int>(threadIdx.x) % 32; k < n; k += 32) all.add(static_cast<double>(to_float(x[k])));
-  for (int offset = 16; offset > 0; offset /= 2) {
-    LogSum other;
-    other.most = __shfl_xor_sync(0xFFFFFFFFu, all.most, offset);
-    other.sum = __shfl_xor_sync(0xFFFFFFFFu, all.sum, offset);
-    all.merge(other);
-  }
-  return all.value();
-}
-
 /// A warp per row; partial (rows, 2): loss, and 1 if the largest logit is the label's.
 template <int classes, bool soft, class T>
 __global__ void __launch_bounds__(128)
@@ -106,15 +78,16 @@ __global__ void __launch_bounds__(128)
   const std::size_t at = static_cast<std::size_t>(row) * classes;
   const T* const x = logits + at;
   const int label = soft ? 0 : labels[row];
-  const double lse = row_log_sum(x, classes);
+  const auto values = [=](int k) { return to_float(x[k]); };
+  const double lse = row_log_sum(classes, values);
   const auto q_of = [&](int k) {
     if constexpr (soft)
       return static_cast<double>(to_float(soft_labels[at + k]));
     else
       return label < 0 ? 0.0 : smoothing / classes + (k == label ? 1 - smoothing : 0.0);
   };
-  const int best = first_largest(x, classes),
-            wanted = soft ? first_largest(soft_labels + (soft ? at : 0), classes) : label;
+  const int best = first_largest(classes, values),
+            wanted = soft ? first_largest(classes, [=](int k) { return to_float(soft_labels[at + k]); }) : label;
   double total = label < 0 ? 0 : 1, loss = 0;
   if constexpr (soft) {
     total = 0;

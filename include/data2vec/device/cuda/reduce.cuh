@@ -25,6 +25,35 @@ __device__ inline double block_sum(double x) {
   return total;
 }
 
+/// The first place of the largest of x(0), ..., x(n - 1), floats; the same in all lanes of a warp.
+template <class X>
+__device__ int first_largest(int n, X x) {
+  int best = -1;
+  float most = -INFINITY;
+  for (int k = static_cast<int>(threadIdx.x) % 32; k < n; k += 32)
+    if (const float value = x(k); best < 0 || value > most) most = value, best = k;
+  for (int offset = 16; offset > 0; offset /= 2) {
+    const float other = __shfl_xor_sync(0xFFFFFFFFu, most, offset);
+    const int place = __shfl_xor_sync(0xFFFFFFFFu, best, offset);
+    if (place >= 0 && (best < 0 || other > most || (other == most && place < best))) most = other, best = place;
+  }
+  return best;
+}
+
+/// log(e^x(0) + ... + e^x(n - 1)), the same in all lanes of a warp.
+template <class X>
+__device__ double row_log_sum(int n, X x) {
+  LogSum all;
+  for (int k = static_cast<int>(threadIdx.x) % 32; k < n; k += 32) all.add(static_cast<double>(x(k)));
+  for (int offset = 16; offset > 0; offset /= 2) {
+    LogSum other;
+    other.most = __shfl_xor_sync(0xFFFFFFFFu, all.most, offset);
+    other.sum = __shfl_xor_sync(0xFFFFFFFFu, all.sum, offset);
+    all.merge(other);
+  }
+  return all.value();
+}
+
 /// sums[s] (+)= the sum of partial (count, n) over its rows: one block.
 template <int n>
 __global__ void add_partials(int count, const double* partial, bool add, double* sums) {
