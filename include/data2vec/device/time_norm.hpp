@@ -17,8 +17,8 @@ struct TimeNorm;
 namespace device {
 
 /// y = (x - mean) / sqrt(variance + eps) * gamma + beta, mean and biased variance of each row and channel over the
-/// frames. x, y (rows, frames, C), gamma and beta (C); `stats` (rows, 2, C) receives means and 1 / sqrt(variance + eps),
-/// in half precision as fp32: kept_numbers<T>(2 C) elements a row.
+/// frames. x, y (rows, frames, C), gamma and beta (C); `stats` (rows, 2, C) receives means and 1 / sqrt(variance + eps).
+/// In half precision these are fp32: kept_numbers<T>(2 C) elements a row.
 /// With `valid` (rows), unless null, a row has only that many frames: the others are not read and y is zero there.
 /// y may be x.
 template <int C, Device D, class T>

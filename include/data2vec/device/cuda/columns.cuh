@@ -85,7 +85,7 @@ struct Grouped {
   int rows, padded;  // of a group
   template <class A>
   __device__ void operator()(int r, int column, A* sums) const {
-    const int group = static_cast<int>(static_cast<unsigned>(r) / static_cast<unsigned>(padded)), row = r - group * padded;
+    const int group = r / padded, row = r - group * padded;
     if (row < rows) f(group, row, column, sums);
   }
 };

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The contrastive loss on the GPU: a block per prediction for its cosines, loss and gradient; targets gather theirs from
-// the pairs they are part of, sorted by target, so nothing is atomic.
+// The contrastive loss on the GPU: a block per prediction for its cosines, loss and gradient; targets gather theirs
+// from the pairs they are part of, sorted by target, so nothing is atomic.
 #pragma once
 
 #include <data2vec/device/contrast.hpp>
@@ -86,9 +86,10 @@ __global__ void __launch_bounds__(256)
     if (t >= 0) {
       const double p = exp(static_cast<double>(logit[k] - most)) / sum;
       const double s = weight * (p - (k == 0 ? 1 : 0)) / temperature;
-      slope.across = static_cast<float>(s * static_cast<double>(of_target[t]) * static_cast<double>(of_prediction[row]));
-      slope.along = static_cast<float>(s * temperature * static_cast<double>(logit[k]));
-      own += s * temperature * static_cast<double>(logit[k]);
+      const double along = s * temperature * static_cast<double>(logit[k]);
+      slope.across = static_cast<float>(s * of_target[t] * of_prediction[row]);
+      slope.along = static_cast<float>(along);
+      own += along;
     }
     if (thread < 32) slopes[at + k] = slope, across[k] = slope.across;
   }

@@ -135,8 +135,8 @@ __global__ void ctc_sums(int rows, bool zero_infinity, const Losses* found, Loss
 
 }  // namespace detail::gpu
 
-/// All rows at once, in scratch of the device: `workspace` is not used. Of deferred sums there are two, the loss and the
-/// impossible rows.
+/// All rows at once, in scratch of the device: `workspace` is not used. Of deferred sums there are two, the loss and
+/// the impossible rows.
 template <Precision P>
 struct kernel::Ctc<BasicCuda<P>> {
   using D = BasicCuda<P>;

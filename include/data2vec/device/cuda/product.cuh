@@ -156,8 +156,8 @@ class Product {
   Owned<cublasLtMatrixLayout_t, cublasLtMatrixLayoutDestroy> a_layout_, b_layout_, c_layout_;
 };
 
-/// The largest power of two, at most 16, that divides all numbers: more brings nothing, and would choose by the place of
-/// a row.
+/// The largest power of two, at most 16, that divides all numbers: more brings nothing, and would choose by the place
+/// of a row.
 template <class... N>
 constexpr unsigned common_alignment(N... bytes) {
   const auto bits = (static_cast<std::uintptr_t>(bytes) | ... | 16u);
@@ -188,7 +188,8 @@ void product(CudaContext& d, const char* operation, ProductKey key, const T* a, 
       throw DeviceError(std::string(operation) +
                         ": a product that was not run before is captured: run the step once before it is captured");
     if (!d.options().deterministic) return known.add(wanted, task.fastest());
-    return known.add(wanted, Product(d, operation, wanted, a, lda, b, ldb, bias, c, ldc, strides).first_without_split());
+    Product one(d, operation, wanted, a, lda, b, ldb, bias, c, ldc, strides);
+    return known.add(wanted, one.first_without_split());
   };
   auto found = known.find(asked);
   if (!found) found = choose(asked);

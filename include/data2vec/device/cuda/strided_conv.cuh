@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Strided convolutions on the GPU. Channels last, the window of a frame is contiguous. Windows of neighbouring frames
-// overlap, those of every lanes-th frame do not: they are a matrix in memory, and one product of cuBLASLt without a copy
-// of the input.
+// overlap, which a matrix of cuBLASLt may not; those of every lanes-th frame do not, and need no copy of the input.
 #pragma once
 
 #include <data2vec/device/cuda/columns.cuh>
