@@ -43,12 +43,10 @@ __global__ void __launch_bounds__(128) ctc_normalisers(CtcRows<classes, T> c) {
   if (threadIdx.x % 32 == 0) c.normalisers(row)[i % c.frames] = lse;
 }
 
+/// log(e^a + e^b + e^c); minus infinity where all are.
 D2V_HD inline double log_of_three(double a, double b, double c) {
-  LogSum sum;
-  sum.add(a);
-  sum.add(b);
-  sum.add(c);
-  return sum.value();
+  const double pair = a < b ? b : a, most = pair < c ? c : pair;
+  return most == -INFINITY ? most : most + std::log(std::exp(a - most) + std::exp(b - most) + std::exp(c - most));
 }
 
 /// The loss of a row; alpha becomes the share of the paths that are in a state at a frame (sections 4.1 and 4.2).

@@ -106,16 +106,16 @@ __global__ void __launch_bounds__(128) usage_rows(int count, const T* logits, do
 }
 
 /// Adds the softmax of the logits, and 1 for the largest.
-template <CodebookShape S, class T>
+template <int groups, int V, class T>
 struct UsageOf {
   const T* logits;
   const double* log_sums;
   const int* codes;
   __device__ void operator()(int, int row, int column, double* sum) const {
-    const int i = row * S.groups + column / S.entries;
-    const auto x = static_cast<double>(to_float(logits[static_cast<std::size_t>(row) * S.codes() + column]));
+    const int i = row * groups + column / V;
+    const auto x = static_cast<double>(to_float(logits[static_cast<std::size_t>(row) * (groups * V) + column]));
     sum[0] += exp(x - log_sums[i]);
-    sum[1] += codes[i] == column % S.entries;
+    sum[1] += codes[i] == column % V;
   }
 };
 
@@ -131,15 +131,15 @@ __device__ double block_perplexity(const double* shares, double total) {
 }
 
 /// One block: totals (2, G, V) over the rows to the mean `usage` (G, V) and both perplexities, code first.
-template <CodebookShape S>
+template <int groups, int V>
 __global__ void __launch_bounds__(256)
     perplexity_sums(int rows, const double* totals, double* usage, bool add, double* sums) {
   double prob = 0, code = 0;
-  for (int g = 0; g < S.groups; ++g) {
-    prob += block_perplexity<S.entries>(totals + g * S.entries, rows);
-    code += block_perplexity<S.entries>(totals + S.codes() + g * S.entries, rows);
+  for (int g = 0; g < groups; ++g) {
+    prob += block_perplexity<V>(totals + g * V, rows);
+    code += block_perplexity<V>(totals + (groups + g) * V, rows);
   }
-  for (int c = static_cast<int>(threadIdx.x); c < S.codes(); c += 256) usage[c] = totals[c] / rows;
+  for (int c = static_cast<int>(threadIdx.x); c < groups * V; c += 256) usage[c] = totals[c] / rows;
   if (threadIdx.x > 0) return;
   sums[0] = add ? sums[0] + code : code;
   sums[1] = add ? sums[1] + prob : prob;
@@ -159,14 +159,13 @@ __global__ void __launch_bounds__(256) perplexity_slopes(const double* usage, do
   }
 }
 
-template <CodebookShape S, class T>
+template <int groups, int V, class T>
 __global__ void __launch_bounds__(128)
     perplexity_gradient_rows(int count, const T* logits, const double* slopes, T* dlogits) {
-  constexpr int V = S.entries;
   const int row = warp_of_four(), lane = static_cast<int>(threadIdx.x) % 32;
   if (row >= count) return;
   const std::size_t at = static_cast<std::size_t>(row) * V;
-  const double* const slope = slopes + row % S.groups * V;
+  const double* const slope = slopes + row % groups * V;
   const auto value = [=](int v) { return to_float(logits[at + v]); };
   const double lse = row_log_sum(V, value);
   const auto p = [=](int v) { return exp(static_cast<double>(value(v)) - lse); };
@@ -239,8 +238,9 @@ struct kernel::Quantise<BasicCuda<P>> {
     int* const codes = reinterpret_cast<int*>(log_sums + count);
     d.launch(name, warps<S>(rows), 128, 0, &detail::gpu::usage_rows<S.entries, T>, rows * S.groups, logits, log_sums,
              codes);
-    use.run(d, name, detail::gpu::UsageOf<S, T>{logits, log_sums, codes}, memory);
-    d.launch(name, 1, 256, 0, &detail::gpu::perplexity_sums<S>, rows, memory, usage, d.adds_sums(), sums);
+    use.run(d, name, detail::gpu::UsageOf<S.groups, S.entries, T>{logits, log_sums, codes}, memory);
+    d.launch(name, 1, 256, 0, &detail::gpu::perplexity_sums<S.groups, S.entries>, rows, memory, usage,
+             d.adds_sums(), sums);
     const double* const found = d.returned_sums(name, sums, 2);
     return {found[0], found[1]};
   }
@@ -251,8 +251,8 @@ struct kernel::Quantise<BasicCuda<P>> {
     if (rows == 0) return;
     double* const slopes = d.template scratch<double>(name, S.codes());
     d.launch(name, S.groups, 256, 0, &detail::gpu::perplexity_slopes<S.entries>, usage, weight / rows, slopes);
-    d.launch(name, warps<S>(rows), 128, 0, &detail::gpu::perplexity_gradient_rows<S, T>, rows * S.groups, logits,
-             slopes, dlogits);
+    d.launch(name, warps<S>(rows), 128, 0, &detail::gpu::perplexity_gradient_rows<S.groups, S.entries, T>,
+             rows * S.groups, logits, slopes, dlogits);
   }
 
  private:
