@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What the runs of the comparison of systems came to: accuracy over time with its spread, and how much sooner one system
-// reaches what another ends with. Where that is not reached or spreads overlap, no ratio is given.
+// What the runs of the comparison of systems came to: accuracy over time with its spread, and how much sooner one
+// system reaches what another ends with. Where that is not reached or spreads overlap, no ratio is given.
 #pragma once
 
 #include <algorithm>

@@ -8,7 +8,7 @@
 
 namespace demo {
 
-/// The side of a patch: the divisor of `side` that comes nearest from above to its quarter, beyond 32 pixels its eighth.
+#include <data_config.hpp>  // height, width, channels, classes, system: examples/vision/config, or written by ./run
 constexpr int patch_side(int side) {
   for (int patch = side <= 32 ? (side + 3) / 4 : (side + 7) / 8; patch < side; ++patch)
     if (side % patch == 0) return patch;

@@ -37,7 +37,7 @@ struct MaeSystem {
   static d2v::EmaConfig ema(std::int64_t) { return {}; }
 };
 
-/// data2vec 1.0, as its published vision models are built: the student reads mask tokens in the place of hidden patches.
+/// data2vec 1.0, as its published vision models are built: the student reads mask tokens in hidden places.
 template <class = void>
 struct Data2Vec1System {
   static constexpr const char* title = "data2vec 1.0";

@@ -6,7 +6,7 @@
 
 #include <data2vec/io/json.hpp>
 
-#include "tests/examples/processes.hpp"
+#include "tests/examples/small_images.hpp"
 
 using namespace data2vec;
 using namespace processes;
@@ -35,4 +35,23 @@ TEST_CASE("text programs for RoBERTa: trained, stopped and resumed to the same b
   CHECK_FALSE(weights.find("encoder.lm_head.bias"));
   const std::string log = text_of(folder / "whole/log.jsonl");
   CHECK(Json::parse(log.substr(0, log.find('\n'))).contains("accuracy"));
+}
+
+TEST_CASE("vision programs for MAE: trained, stopped and resumed to the same bytes, an encoder of its names") {
+  const SmallImages folder("mae_programs");
+  const auto pretrain = [&](const std::string& out, Strings more, const std::string& until = "") {
+    Strings command{"vision-mae/pretrain", "--data", folder / "data", "--out", folder / out};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(folder, command, until);
+  };
+  const Ended whole = pretrain("whole", {"--updates", "30"});
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  CHECK(pretrain("cut", {"--updates", "30"}, "update 1/30").status == 143);
+  REQUIRE(pretrain("cut", {"--resume", "--threads", "1"}).status == 0);
+  for (const char* name : {"weights.safetensors", "checkpoint.safetensors"})
+    CHECK(text_of(folder / (std::string("cut/") + name)) == text_of(folder / (std::string("whole/") + name)));
+  const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
+  CHECK(weights.find("pos_embed"));
+  CHECK_FALSE(weights.find("decoder_pred.weight"));
 }
