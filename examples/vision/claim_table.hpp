@@ -89,6 +89,9 @@ inline std::string claim_sentence(const ClaimCurve& ours, const ClaimCurve& thei
   if (!reached)
     return what + formatted("%s does not reach it, but ends at %.2f %% (%.2f to %.2f).", ours.title.c_str(),
                             100 * own.mean(), 100 * own.least(), 100 * own.most());
+  if (own.mean() < end.mean())
+    return what + formatted("%s is there on the way, but ends at %.2f %% (%.2f to %.2f): no ratio.", ours.title.c_str(),
+                            100 * own.mean(), 100 * own.least(), 100 * own.most());
   if (own.least() <= end.most())
     return what + formatted("%s ends at %.2f %% (%.2f to %.2f): the spreads overlap, no ratio.", ours.title.c_str(),
                             100 * own.mean(), 100 * own.least(), 100 * own.most());
