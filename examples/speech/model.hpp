@@ -5,6 +5,8 @@
 
 #include <algorithm>
 #include <array>
+#include <string_view>
+#include <type_traits>
 
 #include <data2vec/data2vec.hpp>
 #include <data2vec/finetune/recogniser_options.hpp>
@@ -46,7 +48,34 @@ using Decoder = d2v::Conv1dDecoder<d2v::DecoderConfig{
     .decoder_dim = width, .decoder_groups = 8, .decoder_kernel = 7, .decoder_layers = 2, .input_dropout = 0}>;
 
 template <int samples>
-struct OfLength : d2v::Data2Vec2<config, d2v::Branch<Waveforms<samples>, Masks<samples>, Decoder>> {};
+struct Data2Vec2OfLength : d2v::Data2Vec2<config, d2v::Branch<Waveforms<samples>, Masks<samples>, Decoder>> {};
+
+/// wav2vec 2.0 with an encoder of the same size.
+template <int samples>
+using Wav2Vec2Waveforms = d2v::Speech<d2v::SpeechConfig{
+    .input_size = samples,
+    .sample_rate = sample_rate,
+    .feature_encoder_spec = {{64, 10, 5}, {64, 3, 2}, {64, 3, 2}, {64, 3, 2}, {64, 3, 2}, {64, 2, 2}},
+    .extractor_mode = d2v::ExtractorMode::default_,
+    .conv_pos_width = 32,
+    .conv_pos_groups = 8,
+    .conv_pos_depth = 1,
+    .conv_pos_weight_norm = true,
+    .project_equal_width = false,
+    .modality = {.local_grad_mult = 0.1, .padding = d2v::Padding::exact}}>;
+template <int samples>
+struct Wav2Vec2OfLength
+    : d2v::Wav2Vec2<config, Wav2Vec2Waveforms<samples>,
+                    d2v::SpanMask<Wav2Vec2Waveforms<samples>::tokens,
+                                  d2v::MaskConfig{.mask_prob = 0.65, .mask_length = 5}>,
+                    d2v::Wav2Vec2Config{.final_dim = width / 2, .latent_vars = 64, .num_negatives = 20,
+                                        .latent_temp = {2, 0.5, 0.9995}}> {};
+
+/// `system` of speech_config.hpp; `./run pretrain speech --system wav2vec2` writes one for that system.
+inline constexpr bool is_wav2vec2 = std::string_view(system) == "wav2vec2";
+static_assert(is_wav2vec2 || std::string_view(system) == "data2vec2", "system: expected data2vec2 or wav2vec2");
+template <int samples>
+using OfLength = std::conditional_t<is_wav2vec2, Wav2Vec2OfLength<samples>, Data2Vec2OfLength<samples>>;
 
 template <class>
 struct ModelOf;

@@ -10,4 +10,5 @@ inline constexpr int sample_rate = 8000;  ///< Hz; recordings of other rates are
 using LengthBuckets = data2vec::Buckets<4000, 12'000, 32'000>;
 inline constexpr int width = 128, depth = 4;  ///< of the encoder
 inline constexpr int most_symbols = 64;       ///< letters of transcripts, the four special symbols included
+inline constexpr char system[] = "data2vec2";
 }  // namespace demo
