@@ -57,6 +57,22 @@ struct Vocabulary {
   }
 };
 
+/// What a program was compiled for, as options: ./run compiles it for others.
+struct SizeOptions {
+  int vocabulary = vocab_size, text = tokens;
+
+  void add_to(CLI::App& app) {
+    app.add_option("--vocab-size", vocabulary, "tokens of the vocabulary");
+    app.add_option("--tokens", text, "tokens of a text; longer ones are cut");
+  }
+  /// Throws UsageError for other sizes.
+  void expect() const {
+    if (vocabulary != vocab_size || text != tokens)
+      throw UsageError(formatted("--vocab-size, --tokens: this program was compiled for %d and %d, found %d and %d",
+                                 vocab_size, tokens, vocabulary, text));
+  }
+};
+
 /// What says which text, and how it becomes tokens.
 struct CorpusOptions {
   std::string data = default_data, vocab, documents = "line", blocks = "sentences";

@@ -23,11 +23,12 @@ inline constexpr d2v::Config config{.embed_dim = 128,
                                     .average_top_k_layers = 4,
                                     .instance_norm_target_layer = true,
                                     .layer_norm_targets = true,
-                                    .clone_batch = 8};
+                                    .clone_batch = 2};
 
 using Words = d2v::Text<d2v::TextConfig{.vocab_size = vocab_size,
                                         .tokens = tokens,
                                         .max_source_positions = tokens,
+                                        .no_scale_embedding = false,
                                         .dropout = 0.1,
                                         .modality = {.padding = d2v::Padding::exact}}>;
 using Masks = d2v::RandomMask<tokens, d2v::MaskConfig{.mask_prob = 0.42, .mask_length = 1}>;
@@ -48,6 +49,9 @@ struct RobertaModel : d2v::MaskedLanguageModel<config, Words, d2v::TokenMask<tok
 inline constexpr bool is_roberta = std::string_view(system) == "roberta";
 static_assert(is_roberta || std::string_view(system) == "data2vec2", "system: expected data2vec2 or roberta");
 struct Model : std::conditional_t<is_roberta, RobertaModel, Data2Vec2Model> {};
+
+/// What features are judged by: the tokens behind which block (0: in front of the shared blocks).
+inline constexpr int judged_layer = config.depth - 1;
 
 inline constexpr double learning_rate = 1e-3;
 

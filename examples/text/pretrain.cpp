@@ -19,6 +19,7 @@ namespace {
 namespace d2v = data2vec;
 
 struct Options {
+  demo::SizeOptions size;
   demo::CorpusOptions corpus;
   demo::PretrainOptions training{.out = "out/pretrain-text", .lr = demo::learning_rate, .batch = demo::batch_size};
 
@@ -30,6 +31,7 @@ struct Options {
 };
 
 void run(Options o, const CLI::App& app) {
+  o.size.expect();
   const d2v::Json extra = demo::open_run(o.training, app, o.json());
   if (o.training.resume) o.training.take(extra["options"]), o.corpus.take(extra["options"]);
   const demo::Corpus corpus(o.corpus, o.training.out, o.training.resume);
@@ -49,6 +51,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   o.corpus.add_to(app);
   o.training.add_to(app);
+  o.size.add_to(app);
   app.add_option("--batch", o.training.batch, "texts of an update")->check(CLI::PositiveNumber);
   app.add_option("--accumulation", o.training.accumulation, "micro-batches that the texts of an update come in")
       ->check(CLI::PositiveNumber);

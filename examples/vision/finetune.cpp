@@ -20,6 +20,7 @@
 #include "examples/common/files.hpp"
 #include "examples/common/judging.hpp"
 #include "examples/common/program.hpp"
+#include "examples/common/tuning_runs.hpp"
 #include "examples/vision/model.hpp"
 #include "examples/vision/data.hpp"
 
@@ -148,29 +149,6 @@ d2v::Confusion evaluate(Tuner& tuner, const Task& task, int classes) {
   return confusion;
 }
 
-/// The complete runs of the folder, or none; those of other options or images are refused.
-d2v::Json runs_so_far(const Options& o, std::size_t images, const std::string& path) {
-  if (!o.resume && std::filesystem::exists(path))
-    throw d2v::FileError(path, "expected a folder without results, found some: --resume goes on from them");
-  if (!o.resume || !std::filesystem::exists(path)) return d2v::Json::array();
-  const d2v::Json kept = demo::read_json(path);
-  if (!kept.contains("options") || !kept.contains("runs"))
-    throw d2v::FileError(path, "expected results of this program, found something else");
-  const d2v::Json given = o.described();
-  for (const auto& [name, value] : given.items()) {
-    const d2v::Json before = kept["options"].value(name, d2v::Json());
-    std::string flag = "--" + name;
-    std::replace(flag.begin(), flag.end(), '_', '-');
-    if (before != value)
-      throw demo::UsageError(flag + ": expected " + before.dump() + ", with which " + path + " began, found " +
-                             value.dump());
-  }
-  if (kept.value("images", d2v::Json()) != images)
-    throw d2v::MismatchError(o.data.directory + ": expected the " + kept.value("images", d2v::Json()).dump() +
-                             " training images with which " + path + " began, found " + std::to_string(images));
-  return kept["runs"];
-}
-
 void run(const Options& o) {
   if (o.weights.empty() && !o.from_scratch)
     throw demo::UsageError("expected --weights FILE, --from-scratch, or both, found neither");
@@ -188,71 +166,43 @@ void run(const Options& o) {
   const auto part = static_cast<std::size_t>(o.fraction * static_cast<double>(all) + 0.5);
   const Task task{images, demo::statistics_of(encoder).value_or(d2v::channel_statistics(images.train)), o,
                   o.labels > 0 ? o.labels : std::max<std::size_t>(1, part)};
-  std::error_code error;
-  std::filesystem::create_directories(o.out, error);
-  if (error) throw d2v::FileError(o.out, "cannot make this folder: " + error.message());
-  const d2v::FolderLock lock(o.out);
-  const std::string results = o.out + "/results.json";
-  d2v::Json runs = runs_so_far(o, all, results);
-  const auto keep_runs = [&] {
-    demo::write_json(results, {{"options", o.described()}, {"images", all}, {"classes", names}, {"runs", runs}});
-  };
-  keep_runs();  // what is resumed must have these options, from the first run on
+  demo::TuningRuns runs(o.out, o.resume, o.described(), {{"images", all}, {"classes", names}});
   std::printf("%zu labelled training images and %zu test images of %s; %lld updates of %d images\n", task.labels,
               images.test.size(), o.data.directory.c_str(), static_cast<long long>(task.updates()), o.batch);
 
   std::vector<std::string> starts;
   if (!o.weights.empty()) starts.push_back("pre-trained");
   if (o.from_scratch) starts.push_back("from scratch");
-  const auto found = [&](const std::string& start, std::uint64_t seed) -> const d2v::Json* {
-    for (const d2v::Json& r : runs)
-      if (r.at("start") == start && r.at("seed") == seed) return &r;
-    return nullptr;
+  const auto make = [&](const std::string& start, std::uint64_t seed, const std::string& folder) -> d2v::Json {
+    d2v::FineTunerOptions settings = d2v::FineTunerOptions::of<Model>(o.drop_path);
+    settings.schedule = d2v::CosineSchedule{
+        .lr = o.lr, .warmup_updates = task.updates() / 10, .max_update = task.updates()};
+    settings.optimizer = {
+        .adam_betas = {0.9, 0.999}, .adam_eps = 1e-8, .weight_decay = o.weight_decay, .clip_norm = o.clip_norm};
+    settings.label_smoothing = o.mixup.label_smoothing;
+    settings.seed = seed;
+    settings.threads = o.threads;
+    if (start == "pre-trained") settings.layer_decay = o.layer_decay;
+    if (start == "pre-trained") settings.freeze_finetune_updates = o.freeze;
+    Tuner tuner(settings);
+    if (start == "pre-trained") tuner.set_encoder({encoder.weights.data(), encoder.weights.size()});
+    const std::string name = start + ", seed " + std::to_string(seed);
+    train(tuner, task, seed, name, folder);
+    const d2v::Confusion confusion = evaluate(tuner, task, classes);
+    if (demo::interrupted) return nullptr;
+    std::printf("%s: %.2f %% of the test images\n", name.c_str(), 100 * confusion.accuracy());
+    const std::string file = folder + ".safetensors";
+    d2v::save_weights<Tuner::Parameters>(file, tuner.weights().data(),
+                                         {{"statistics", demo::json_of(task.statistics).dump()}});
+    return {{"accuracy", confusion.accuracy()}, {"classifier", file}, {"confusion", demo::counts_of(confusion)}};
   };
-  for (std::uint64_t seed = o.seed; seed < o.seed + static_cast<std::uint64_t>(o.seeds); ++seed)
-    for (const std::string& start : starts) {
-      const std::string folder =
-          o.out + "/" + (start == "pre-trained" ? "classifier" : "from-scratch") + "-seed" + std::to_string(seed);
-      if (found(start, seed)) {
-        std::filesystem::remove(folder + "/checkpoint.safetensors", error);  // large, and of use no more
-        continue;
-      }
-      d2v::FineTunerOptions settings = d2v::FineTunerOptions::of<Model>(o.drop_path);
-      settings.schedule = d2v::CosineSchedule{
-          .lr = o.lr, .warmup_updates = task.updates() / 10, .max_update = task.updates()};
-      settings.optimizer = {
-          .adam_betas = {0.9, 0.999}, .adam_eps = 1e-8, .weight_decay = o.weight_decay, .clip_norm = o.clip_norm};
-      settings.label_smoothing = o.mixup.label_smoothing;
-      settings.seed = seed;
-      settings.threads = o.threads;
-      if (start == "pre-trained") settings.layer_decay = o.layer_decay;
-      if (start == "pre-trained") settings.freeze_finetune_updates = o.freeze;
-      Tuner tuner(settings);
-      if (start == "pre-trained") tuner.set_encoder({encoder.weights.data(), encoder.weights.size()});
-      const std::string name = start + ", seed " + std::to_string(seed);
-      train(tuner, task, seed, name, folder);
-      const d2v::Confusion confusion = evaluate(tuner, task, classes);
-      if (demo::interrupted) {
-        std::printf("%zu complete runs are saved, and %lld of %lld updates of the next one; --resume goes on from "
-                    "there\n", runs.size(), static_cast<long long>(tuner.updates()),
-                    static_cast<long long>(task.updates()));
-        return;
-      }
-      std::printf("%s: %.2f %% of the test images\n", name.c_str(), 100 * confusion.accuracy());
-      const std::string file = folder + ".safetensors";
-      d2v::save_weights<Tuner::Parameters>(file, tuner.weights().data(),
-                                           {{"statistics", demo::json_of(task.statistics).dump()}});
-      runs.push_back({{"start", start}, {"seed", seed}, {"accuracy", confusion.accuracy()},
-                      {"classifier", file}, {"confusion", demo::counts_of(confusion)}});
-      keep_runs();
-      std::filesystem::remove(folder + "/checkpoint.safetensors", error);
-    }
+  if (!runs.complete(starts, o.seed, o.seeds, make)) return;
 
   for (const std::string& start : starts) {
     d2v::Confusion sum(classes);
     double mean = 0, least = 1, most = 0;
     for (std::uint64_t seed = o.seed; seed < o.seed + static_cast<std::uint64_t>(o.seeds); ++seed) {
-      const d2v::Json& r = *found(start, seed);
+      const d2v::Json& r = *runs.find(start, seed);
       const auto accuracy = r.at("accuracy").get<double>();
       mean += accuracy / o.seeds, least = std::min(least, accuracy), most = std::max(most, accuracy);
       sum += demo::confusion_of(r.at("confusion"));
@@ -260,7 +210,7 @@ void run(const Options& o) {
     std::printf("\n%s: %.2f %% (seeds: %d, from %.2f to %.2f %%); true classes by predicted ones, all seeds\n%s",
                 start.c_str(), 100 * mean, o.seeds, 100 * least, 100 * most, sum.table(names).c_str());
   }
-  std::printf("results: %s\n", results.c_str());
+  std::printf("results: %s\n", runs.file().c_str());
 }
 
 }  // namespace

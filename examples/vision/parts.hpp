@@ -86,38 +86,6 @@ struct DemoImages {
   }
 };
 
-/// For each query the five rows of `train` with the greatest cosine: [[[row, cosine], ...], ...].
-inline d2v::Json nearest_rows(const std::vector<float>& train, const std::vector<float>& test, std::size_t columns,
-                              const std::vector<std::size_t>& queries) {
-  const auto product = [&](const float* a, const float* b) {
-    double sum = 0;
-    for (std::size_t i = 0; i < columns; ++i) sum += static_cast<double>(a[i]) * static_cast<double>(b[i]);
-    return sum;
-  };
-  const std::size_t rows = train.size() / columns, most = std::min<std::size_t>(5, rows);
-  std::vector<double> cosines(rows), lengths(rows);
-  for (std::size_t r = 0; r < rows; ++r) lengths[r] = std::sqrt(product(&train[r * columns], &train[r * columns]));
-  d2v::Json out = d2v::Json::array();
-  for (const std::size_t q : queries) {
-    const float* const query = &test[q * columns];
-    const double length = std::sqrt(product(query, query));
-    for (std::size_t r = 0; r < rows; ++r) {
-      const double scale = length * lengths[r];
-      cosines[r] = scale > 0 ? product(query, &train[r * columns]) / scale : 0;
-    }
-    std::vector<std::size_t> order(rows);
-    std::iota(order.begin(), order.end(), std::size_t{0});
-    std::partial_sort(order.begin(), order.begin() + static_cast<std::ptrdiff_t>(most), order.end(),
-                      [&](std::size_t a, std::size_t b) {
-                        return cosines[a] != cosines[b] ? cosines[a] > cosines[b] : a < b;
-                      });
-    d2v::Json found = d2v::Json::array();
-    for (std::size_t i = 0; i < most; ++i) found.push_back({order[i], cosines[order[i]]});
-    out.push_back(std::move(found));
-  }
-  return out;
-}
-
 /// Judges pixels and the two encoders, each with its neighbours; without labels the neighbours alone.
 inline void judge_features(Parts& parts, const DemoImages& images, std::span<const float> pretrained,
                            std::uint64_t seed, int threads) {

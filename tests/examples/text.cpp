@@ -2,10 +2,14 @@
 // The example programs on text as their users meet them: processes, exit statuses, signals, errors.
 #include <doctest/doctest.h>
 
+#include <cstdint>
 #include <filesystem>
 #include <string>
+#include <vector>
 
 #include <data2vec/io/json.hpp>
+#include <data2vec/io/npy.hpp>
+#include <data2vec/io/safetensors.hpp>
 
 #include "tests/examples/processes.hpp"
 
@@ -30,6 +34,16 @@ struct Scratch : Folder {
     for (int i = 0; i < 120; ++i) text += sentence(i) + "\n";
     write(*this / "corpus/a.txt", text);
     write(*this / "corpus/more/b.txt", "a second file\n");
+    write_table("train.tsv", 0, 90);
+    write_table("dev.tsv", 90, 105);
+    write_table("test.tsv", 105, 120);
+  }
+
+ private:
+  void write_table(const std::string& name, int begin, int end) const {
+    std::string table = "sentence\tlabel\n";
+    for (int i = begin; i < end; ++i) table += sentence(i) + "\t" + places[static_cast<std::size_t>(i) % 3] + "\n";
+    write(*this / ("labelled/" + name), table);
   }
 };
 
@@ -95,6 +109,101 @@ TEST_CASE("text programs: a vocabulary that is given is used, one that does not 
   write(folder / "broken/dict.txt", dictionary);
   write(folder / "broken/vocab.bpe", "#version: 0.2\nto wn\n");
   expect(folder, 1, command, {"vocab.bpe:2: merges out of order", "found 'to'"});
+}
+
+TEST_CASE("text programs: features, probe, fine-tuned for classes") {
+  const Scratch folder;
+  REQUIRE(pretrain(folder, "run", {"--updates", "5"}).status == 0);
+  const std::string weights = folder / "run/weights.safetensors", checkpoint = folder / "run/checkpoint.safetensors";
+  const auto features = [&](const std::string& from, const std::string& out, Strings more) {
+    Strings command{"text/extract_features",  "--weights", from,        "--data",
+                    folder / "corpus/a.txt", "--out",     folder / out};
+    command.insert(command.end(), more.begin(), more.end());
+    const Ended ended = run(folder, command);
+    INFO(ended.err);
+    CHECK(ended.status == 0);
+  };
+  features(weights, "f.npy", {});
+  const auto all = read_npy<float>(folder / "f.npy");
+  CHECK(all.shape == std::vector<std::int64_t>{120, 128});
+  features(checkpoint, "c.npy", {"--threads", "1"});  // the same student, another number of threads
+  CHECK(read_npy<float>(folder / "c.npy").values == all.values);
+  features(checkpoint, "t.npy", {"--teacher"});
+  CHECK(read_npy<float>(folder / "t.npy").values != all.values);
+  features(weights, "f.safetensors", {"--pool", "none", "--layer", "1"});
+  const auto file = SafetensorsFile::open(folder / "f.safetensors");
+  CHECK(file.at("features").shape == std::vector<std::int64_t>{120, 16, 128});
+  CHECK(file.at("tokens").shape == std::vector<std::int64_t>{120, 16});
+
+  const std::string data = folder / "labelled";
+  const Ended probed =
+      run(folder, {"text/probe", "--weights", weights, "--data", data, "--json", folder / "probe.json"});
+  INFO(probed.err);
+  REQUIRE(probed.status == 0);
+  CHECK(contains(probed.out, "90 labelled training samples and 15 that are judged"));
+  CHECK(contains(probed.out, "random weights"));
+  const Json report = parse_json(text_of(folder / "probe.json"), "probe.json");
+  CHECK(report["tfidf"] == 1.0);  // a word says the class
+  CHECK(report["results"].size() == 2);
+
+  const auto finetune = [&](const std::string& out, Strings more, const std::string& until = "") {
+    Strings command{"text/finetune", "--weights", weights, "--data", data, "--labels", "40", "--epochs", "3",
+                    "--batch", "8", "--out", folder / out};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(folder, command, until);
+  };
+  const Ended tuned = finetune("tuned", {"--from-scratch"});
+  INFO(tuned.err);
+  REQUIRE(tuned.status == 0);
+  CHECK(contains(tuned.out, "40 labelled training samples and 15 that are judged"));
+  CHECK(contains(tuned.out, "15 updates of 8 samples"));
+  const Json results = parse_json(text_of(folder / "tuned/results.json"), "results.json");
+  REQUIRE(results["runs"].size() == 2);
+  CHECK(results["runs"][0]["start"] == "pre-trained");
+  CHECK(results["runs"][0].contains("matthews"));
+  CHECK(results["classes"] == Json(places));
+  CHECK(fs::exists(folder / "tuned/classifier-seed1.safetensors"));
+  CHECK(finetune("cut", {"--from-scratch"}, "update 1/15").status == 143);
+  CHECK(finetune("cut", {"--from-scratch", "--resume"}).status == 0);
+  CHECK(text_of(folder / "cut/from-scratch-seed1.safetensors") ==
+        text_of(folder / "tuned/from-scratch-seed1.safetensors"));
+  CHECK(run(folder, {"text/inspect", "--weights", weights, "--data", data, "--labelled"}).out == "300 16 3\n");
+}
+
+TEST_CASE("text programs: what is wrong with labels and vocabularies is named") {
+  const Scratch folder;
+  REQUIRE(pretrain(folder, "run", {"--updates", "1"}).status == 0);
+  REQUIRE(pretrain(folder, "other", {"--updates", "1", "--data", folder / "corpus/more"}).status == 0);
+  const std::string weights = folder / "run/weights.safetensors";
+  const auto tune = [&](const std::string& data, Strings more = {}) {
+    Strings command{"text/finetune", "--weights", weights, "--data", folder / data, "--out", folder / "x", "--updates",
+                    "1"};
+    command.insert(command.end(), more.begin(), more.end());
+    return command;
+  };
+  expect(folder, 2, {"text/finetune", "--data", folder / "labelled"},
+         {"expected --weights FILE, --from-scratch, or both"});
+  expect(folder, 2, tune("labelled", {"--task", "sst"}), {"--task: expected one of cola, mnli", "found 'sst'"});
+  expect(folder, 1, tune("labelled", {"--vocab", folder / "other/vocab"}), {"expected the vocabulary", "was trained"});
+  expect(folder, 1, tune("labelled", {"--text", "text"}),
+         {"train.tsv:1: column: expected 'text', found sentence, label"});
+  expect(folder, 1, tune("labelled", {"--regression"}), {"expected 3 labels, for which this program was compiled"});
+  fs::copy(folder / "labelled", folder / "strange");
+  write(folder / "strange/dev.tsv", "sentence\tlabel\na road\tnorth\nanother\twest\n");
+  expect(folder, 1, tune("strange"),
+         {"dev.tsv:3: label: expected one of the training set (north, river, south)", "'west'"});
+  fs::copy(folder / "labelled", folder / "more");
+  write(folder / "more/train.tsv", "sentence\tlabel\na\t1\nb\t2\nc\t3\nd\t4\n");
+  write(folder / "more/dev.tsv", "sentence\tlabel\na\t1\n");
+  write(folder / "more/test.tsv", "sentence\tlabel\na\t1\n");
+  expect(folder, 1, tune("more"), {"expected 3 labels, for which this program was compiled, found 4"});
+  fs::copy(folder / "labelled", folder / "empty");
+  write(folder / "empty/train.tsv", "");
+  expect(folder, 1, tune("empty"), {"empty/train.tsv", "expected rows, found none"});
+  fs::create_directories(folder / "none");
+  expect(folder, 1, tune("none"), {"none: expected train.tsv, train.csv or train.jsonl"});
+  expect(folder, 2, {"text/extract_features", "--weights", weights, "--data", folder / "corpus/a.txt", "--out",
+                     folder / "x.txt"}, {".npy"});
 }
 
 TEST_CASE("text programs: what is wrong is named, with the exit status that fits") {
