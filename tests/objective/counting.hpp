@@ -74,6 +74,8 @@ struct Norm<counting::Device> {
   template <int C, class T>
   static void layer_norm(auto&&...) {}
   template <int C, class T>
+  static void add_layer_norm(auto&&...) {}
+  template <int C, class T>
   static void layer_norm_backward(auto&&...) {}
   template <int C, class T>
   static void norm_gelu(auto&&...) {}
@@ -99,6 +101,10 @@ struct Elementwise<counting::Device> {
   static void scatter_add_rows(auto&&...) {}
   template <class T>
   static void add(auto&&...) {}
+  template <class T>
+  static void add_repeated(auto&&...) {}
+  template <int C, class T>
+  static void mean_rows(auto&&...) {}
   template <class T>
   static void add_scaled(auto&&...) {}
   template <class T>
