@@ -230,8 +230,8 @@ class RecogniserTuner<Model, num_symbols, BasicCpu<Isa>> {
     return found;
   }
   template <int i>
-  static const int* used(const std::array<int, chunk_of<i>>& lengths) {
-    return NetAt<i>::padded ? lengths.data() : nullptr;
+  static const int* used(const std::array<int, chunk_of<i>>& samples) {
+    return NetAt<i>::padded ? samples.data() : nullptr;
   }
 
   template <int i>
