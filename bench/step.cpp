@@ -50,7 +50,8 @@ void check(const Options& o) {
   expect("--modality", Setup::modality, o.modality);
   expect("--config", Setup::name, o.config);
   expect("--masks", std::to_string(Branch::masks), std::to_string(o.masks ? o.masks : Branch::masks));
-  if (o.device != "cpu") expect("--device", "cpu or cuda", o.device == "cuda" ? "cpu or cuda" : o.device);
+  if (o.device != "cpu" && o.device != "cuda")
+    throw d2v::OptionError("--device: expected cpu or cuda, found " + o.device);
   expect("--dtype", o.device == "cuda" ? device_dtype() : "float32", o.dtype);
   if (o.device == "cuda" && o.infer) throw d2v::OptionError("--infer: expected --device cpu, found cuda");
   if (o.device == "cpu" && o.profile) throw d2v::OptionError("--profile: expected --device cuda, found cpu");

@@ -94,7 +94,9 @@ class FineTuner<Model, H, BasicCuda<P>, batch> {
     report.learning_rate = learning_rate(options_.schedule, updates_);
     run(n, soft, report.frozen, report.learning_rate);
     report.loss = results_[1] / static_cast<double>(n);
-    report.accuracy = (soft ? correct(given.soft_labels) : results_[2]) / static_cast<double>(n);
+    const double hits =
+        soft ? detail::soft_hits(logits_host_.data(), given.soft_labels.data(), n, classes) : results_[2];
+    report.accuracy = hits / static_cast<double>(n);
     report.gradient_norm = std::sqrt(results_[0]);
     report.updated = is_finite(report.gradient_norm);
     report.skipped = !report.updated;
@@ -166,21 +168,10 @@ class FineTuner<Model, H, BasicCuda<P>, batch> {
 
   void check(const Labelled& given) const {
     const std::size_t n = given.ids.size();
-    const auto expect = [](std::size_t expected, const char* what, std::size_t found) {
-      if (found != expected)
-        throw OptionError("fine-tuning: expected " + std::to_string(expected) + " " + what + ", found " +
-                          std::to_string(found));
-    };
     if (n == 0 || n > batch)
       throw OptionError("fine-tuning: expected 1 to " + std::to_string(batch) + " samples, found " + std::to_string(n));
-    expect(n * static_cast<std::size_t>(sample_size), "numbers in the samples", given.samples.size());
-    if (given.labels.empty()) expect(n * static_cast<std::size_t>(classes), "soft labels", given.soft_labels.size());
-    else expect(0, "soft labels beside the hard ones", given.soft_labels.size());
-    if (given.soft_labels.empty()) expect(n, "labels", given.labels.size());
-    for (const std::int32_t label : given.labels)
-      if (label < 0 || label >= classes)
-        throw OptionError("fine-tuning: expected labels from 0 to " + std::to_string(classes - 1) + ", found " +
-                          std::to_string(label));
+    detail::expect_in_batch(n * static_cast<std::size_t>(sample_size), "numbers in the samples", given.samples.size());
+    detail::check_classes(given, classes);
   }
 
   /// Samples to the page-locked memory; the last one also fills the rest.
@@ -224,7 +215,7 @@ class FineTuner<Model, H, BasicCuda<P>, batch> {
     for (std::size_t group = 0; group < 2; ++group) {
       const std::int64_t count = updates_ + 1 - (group == 1 ? options_.freeze_finetune_updates : 0);
       const AdamStep step = adam_step(o, lr, std::max<std::int64_t>(1, count), 1, true);
-      update_[group] = {count >= 1, step.beta1, step.beta2, step.eps, step.step, step.decay, o.clip_norm, 1};
+      update_[group] = FusedUpdate::of(step, o.clip_norm, 1, count >= 1);
     }
     updater_.apply(device_, update_.data(), sums_.data());
     device_.copy("report", results_.data(), sums_.data(), sizeof(double));
@@ -237,16 +228,6 @@ class FineTuner<Model, H, BasicCuda<P>, batch> {
     detail::gpu::cast(device_, static_cast<const Number*>(w.logits.data), label_numbers, logits_.data());
     device_.copy("logits", logits_host_.data(), logits_.data(), label_numbers * sizeof(T));
     device_.synchronize("logits");
-  }
-
-  /// Samples whose largest logit is that of their largest soft label.
-  double correct(std::span<const T> soft) const {
-    double right = 0;
-    const T* found = logits_host_.data();
-    for (std::size_t at = 0; at < soft.size(); at += static_cast<std::size_t>(classes), found += classes)
-      right += std::max_element(found, found + classes) - found ==
-               std::max_element(&soft[at], &soft[at] + classes) - &soft[at];
-    return right;
   }
 
   FineTunerOptions options_;

@@ -248,28 +248,17 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
 
   static void check(const Batch& batch) {
     const std::size_t n = batch.ids.size();
-    const auto expect = [](std::size_t expected, const char* what, std::size_t found) {
-      if (found != expected)
-        throw OptionError("fine-tuning: expected " + std::to_string(expected) + " " + what + ", found " +
-                          std::to_string(found));
-    };
     if (n == 0) throw OptionError("fine-tuning: expected at least one sample, found none");
-    expect(n * static_cast<std::size_t>(sample_size), "numbers in the samples", batch.samples.size());
+    detail::expect_in_batch(n * static_cast<std::size_t>(sample_size), "numbers in the samples", batch.samples.size());
     if constexpr (requires { Net::M::vocab_size; })
       for (const Sample id : batch.samples)
         if (id < 0 || id >= Net::M::vocab_size)
           throw OptionError("fine-tuning: expected token ids below " + std::to_string(Net::M::vocab_size) + ", found " +
                             std::to_string(id));
     check_lengths(n, batch.lengths);
-    if constexpr (H.regression) return expect(n, "values", batch.values.size());
-    expect(0, "values for a classification", batch.values.size());
-    if (batch.labels.empty()) expect(n * static_cast<std::size_t>(classes), "soft labels", batch.soft_labels.size());
-    else expect(0, "soft labels beside the hard ones", batch.soft_labels.size());
-    if (batch.soft_labels.empty()) expect(n, "labels", batch.labels.size());
-    for (const std::int32_t label : batch.labels)
-      if (label < 0 || label >= classes)
-        throw OptionError("fine-tuning: expected labels from 0 to " + std::to_string(classes - 1) + ", found " +
-                          std::to_string(label));
+    if constexpr (H.regression) return detail::expect_in_batch(n, "values", batch.values.size());
+    detail::expect_in_batch(0, "values for a classification", batch.values.size());
+    detail::check_classes(batch, classes);
   }
 
   FineTuneReport train(const Batch& batch) {
@@ -334,16 +323,9 @@ class FineTuner<Model, H, BasicCpu<Isa>, chunk> {
     ClassificationSums sums =
         frozen ? Net::head_step(pass, read(), target, input, labels, samples, w, index, no_losses, used)
                : Net::step(pass, read(), target, input, labels, samples, w, index, no_losses, used);
-    if (labels.soft) sums.correct = correct(w.logits.data, labels.soft, count);
+    if (labels.soft) sums.correct = detail::soft_hits(w.logits.data, labels.soft, count, classes);
     thread.sums.loss += sums.loss;
     thread.sums.correct += sums.correct;
-  }
-
-  static double correct(const T* found, const T* soft, std::size_t count) {
-    double right = 0;
-    for (std::size_t b = 0; b < count; ++b, found += classes, soft += classes)
-      right += std::max_element(found, found + classes) - found == std::max_element(soft, soft + classes) - soft;
-    return right;
   }
 
   void apply(const FineTuneReport& report) {

@@ -2,6 +2,8 @@
 // What goes into a fine-tuning and what it tells: options, batches with labels, reports.
 #pragma once
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <string>
@@ -58,6 +60,40 @@ struct LabelledBatch {
   std::span<const T> values = {};             ///< (n), of a regression
   std::span<const int> lengths = {};          ///< (n), as of Batch: elements of each sample that are no padding
 };
+
+namespace detail {
+
+/// Throws OptionError if a batch holds another number of something.
+inline void expect_in_batch(std::size_t expected, const char* what, std::size_t found) {
+  if (found != expected)
+    throw OptionError("fine-tuning: expected " + std::to_string(expected) + " " + what + ", found " +
+                      std::to_string(found));
+}
+
+/// Throws OptionError unless each sample of a batch has one label from 0 to classes - 1, or soft ones for all classes.
+template <class T, class Sample>
+void check_classes(const LabelledBatch<T, Sample>& batch, int classes) {
+  const std::size_t n = batch.ids.size();
+  if (batch.labels.empty())
+    expect_in_batch(n * static_cast<std::size_t>(classes), "soft labels", batch.soft_labels.size());
+  else expect_in_batch(0, "soft labels beside the hard ones", batch.soft_labels.size());
+  if (batch.soft_labels.empty()) expect_in_batch(n, "labels", batch.labels.size());
+  for (const std::int32_t label : batch.labels)
+    if (label < 0 || label >= classes)
+      throw OptionError("fine-tuning: expected labels from 0 to " + std::to_string(classes - 1) + ", found " +
+                        std::to_string(label));
+}
+
+/// Samples whose largest logit is that of their largest soft label; both (count, classes).
+template <class T>
+double soft_hits(const T* logits, const T* soft, std::size_t count, int classes) {
+  double right = 0;
+  for (std::size_t b = 0; b < count; ++b, logits += classes, soft += classes)
+    right += std::max_element(logits, logits + classes) - logits == std::max_element(soft, soft + classes) - soft;
+  return right;
+}
+
+}  // namespace detail
 
 /// What a step of fine-tuning did.
 struct FineTuneReport {

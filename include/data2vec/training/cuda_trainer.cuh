@@ -238,8 +238,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
         .draw(Draws{options_.seed, static_cast<std::uint32_t>(update), samples.ids.data(), masks});
     const OptimizerConfig& o = options_.optimizer;
     const double lr = learning_rate(options_.schedule, update), decay = ema_decay(options_.ema, update + 1);
-    const AdamStep step = adam_step(o, lr, update + 1, 1, true);
-    slot.update[0] = {true, step.beta1, step.beta2, step.eps, step.step, step.decay, o.clip_norm, decay};
+    slot.update[0] = FusedUpdate::of(adam_step(o, lr, update + 1, 1, true), o.clip_norm, decay);
     slot.report = {};
     slot.report.update = update;  // one by one: nvcc 13.0 drops the names of a braced list that a template assigns
     slot.report.learning_rate = lr;

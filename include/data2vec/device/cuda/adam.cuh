@@ -53,6 +53,10 @@ struct UpdatePiece {
 struct FusedUpdate {
   bool moves = true;  ///< Adam moves what is trained
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, step = 0, decay = 0, clip_norm = 0, ema_decay = 1;
+
+  static FusedUpdate of(const AdamStep& s, double clip_norm, double ema_decay = 1, bool moves = true) {
+    return {moves, s.beta1, s.beta2, s.eps, s.step, s.decay, clip_norm, ema_decay};
+  }
 };
 
 /// What an update changes: fp32 buffers of device memory, and copies in the arithmetic of the step, or null.
@@ -115,8 +119,8 @@ struct kernel::Adam<BasicCuda<P>> {
   }
 
   /// Clipping, Adam and the teacher's step in one pass over `pieces` (device memory, `count` of them): the numbers are
-  /// read from `update`, one for each group, and the gradient's squared norm from `squares` (device memory too) when the kernel runs. Where
-  /// the norm is not finite nothing changes.
+  /// read from `update`, one for each group, and the gradient's squared norm from `squares` (device memory too) when the
+  /// kernel runs. Where the norm is not finite nothing changes.
   template <class G>
   static void fused(D& d, int count, const UpdatePiece* pieces, const FusedUpdate* update, const double* squares,
                     const G* gradient, const UpdateState<G>& to) {

@@ -49,6 +49,9 @@ struct HalfTiles {
   __device__ std::ptrdiff_t heads() const { return static_cast<std::ptrdiff_t>(row) * S * out_step + h * Dh; }
   __device__ std::size_t line() const { return (static_cast<std::size_t>(row) * H + h) * static_cast<std::size_t>(S); }
 
+  /// The lane's first (0) or second (1) row within the block's.
+  __device__ int row_of(int i) const { return warp * 16 + lane / 4 + i * 8; }
+
   /// `count` rows of x, from row `from` on, zeros behind the sequence.
   template <int count = tile>
   __device__ void load(const Half* x, std::ptrdiff_t x_step, int from, Half* to) const {
@@ -63,7 +66,7 @@ struct HalfTiles {
   /// The warp's 16 rows of `rows` times 8 n rows of `columns`.
   template <int n8>
   __device__ void products(const Half* rows, const Half* columns, float (&s)[n8][4]) const {
-    const Corner at = Corner::of_a(lane), bt = Corner::of_b(lane);
+    const Corner at = Corner::down(lane), bt = Corner::across(lane);
 #pragma unroll
     for (auto& four : s)
       for (float& x : four) x = 0;
@@ -84,7 +87,7 @@ struct HalfTiles {
   /// out += weights times 8 n rows.
   template <int n8>
   __device__ void mix(const float (&weights)[n8][4], const Half* rows, Mixed& out) const {
-    const Corner bt = Corner::of_transposed_b(lane);
+    const Corner bt = Corner::down(lane);
 #pragma unroll
     for (int k = 0; k < 8 * n8; k += 16) {
       const auto& low = weights[k / 8];
@@ -107,7 +110,7 @@ struct HalfTiles {
 #pragma unroll
     for (int n = 0; n < n8; ++n)
 #pragma unroll
-      for (int i = 0; i < 4; ++i) f(s[n][i], i / 2, warp * 16 + lane / 4 + i / 2 * 8, n * 8 + lane % 4 * 2 + i % 2);
+      for (int i = 0; i < 4; ++i) f(s[n][i], i / 2, row_of(i / 2), n * 8 + lane % 4 * 2 + i % 2);
   }
   /// The logit of a query and a key, from their product; -infinity where there is none.
   __device__ float logit(const HalfAttention& in, float product, int query, int key) const {
@@ -126,7 +129,7 @@ struct HalfTiles {
   __device__ void store_rows(const Mixed& values, const float (&scale)[2], Half* x, std::ptrdiff_t x_step) const {
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
-      const int r = first + warp * 16 + lane / 4 + i * 8;
+      const int r = first + row_of(i);
       if (r >= S) continue;
 #pragma unroll
       for (int n = 0; n < Dh / 8; ++n) {
@@ -195,7 +198,7 @@ __global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, 
   for (int i = 0; i < 2; ++i) {
     sum[i] = quad_sum(sum[i]);
     scale[i] = sum[i] > 0 ? 1 / sum[i] : 0.0f;
-    const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
+    const int r = b.first + b.row_of(i);
     if (in.sums && b.lane % 4 == 0 && r < b.S) in.sums[b.line() + r] = sum[i] > 0 ? most[i] + logf(sum[i]) : INFINITY;
   }
   b.store_rows(mixed, scale, out + b.heads(), b.out_step);
@@ -217,7 +220,7 @@ __global__ void __launch_bounds__(128)
   float sums[2], total[2] = {0, 0};
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
-    const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
+    const int r = b.first + b.row_of(i);
     sums[i] = r < b.S ? in.sums[b.line() + r] : INFINITY;
   }
   typename Tiles::template Scores<Tiles::tile> p, dp;
@@ -250,7 +253,7 @@ __global__ void __launch_bounds__(128)
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
     total[i] = quad_sum(total[i]);
-    const int r = b.first + b.warp * 16 + b.lane / 4 + i * 8;
+    const int r = b.first + b.row_of(i);
     if (b.lane % 4 == 0 && r < b.S) delta[b.line() + r] = total[i];
   }
   typename Tiles::Mixed dq = {};
@@ -306,7 +309,7 @@ __global__ void __launch_bounds__(128)
     for (int n = 0; n < step / 8; ++n)
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
-        const int r = b.warp * 16 + b.lane / 4 + k / 2 * 8, c = n * 8 + b.lane % 4 * 2 + k % 2;
+        const int r = b.row_of(k / 2), c = n * 8 + b.lane % 4 * 2 + k % 2;
         const float logit = b.logit(in, p[n][k], i0 + c, b.first + r);
         const float probability = logit == -INFINITY ? 0.0f : expf(logit - sums[c]);
         const float kept = drops ? b.kept(in, key, i0 + c, b.first + r) : 1.0f;

@@ -74,7 +74,7 @@ __global__ void __launch_bounds__(N::Tile::threads)
   constexpr int before_w = mirrored ? N::kernel_w - 1 - N::kernel_w / 2 : N::kernel_w / 2;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int g = static_cast<int>(blockIdx.y) / L::b_blocks, z = static_cast<int>(blockIdx.y) % L::b_blocks;
-  const Corner at = Corner::of_a(lane), bt = Corner::of_b(lane);
+  const Corner at = Corner::down(lane), bt = Corner::across(lane);
   const Half* from[2];
 #pragma unroll
   for (int i = 0; i < 2; ++i)
@@ -175,7 +175,7 @@ __global__ void __launch_bounds__(32 * N::Tile::tap_warps)
   block /= L::tap_tiles;
   const int z = block % L::b_blocks, step = block / L::b_blocks % L::a_steps, g = block / L::b_blocks / L::a_steps;
   const int offset = L::tap_offset(lesser(tap, L::taps - 1)) * L::stride;
-  const Corner at = Corner::of_transposed_a(lane), bt = Corner::of_transposed_b(lane);
+  const Corner at = Corner::across(lane), bt = Corner::down(lane);
   for (int i = thread; i < L::sum_pixels; i += threads) places[i] = L::place(lesser(i, L::pixels - 1)) * L::stride;
 
   float sum[L::b_block / 16][L::a_block / 8][4] = {};

@@ -22,8 +22,8 @@
 
 namespace data2vec::inline v0 {
 
-/// What a step's arrays are, and how matrix products are computed. Everything else is computed in fp32 whatever the type
-/// of the arrays; weights, their moments and the teacher are kept in fp32 too.
+/// What a step's arrays are, and how matrix products are computed. Everything else is computed in fp32 whatever the
+/// type of the arrays; weights, their moments and the teacher are kept in fp32 too.
 enum class Precision {
   fp32,  ///< float, as they are
   tf32,  ///< float, factors rounded to 10 bits of mantissa, sums in fp32

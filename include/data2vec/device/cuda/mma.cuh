@@ -53,14 +53,13 @@ __device__ inline std::uint32_t pack_halves(float low, float high) {
 }
 
 /// Which row and column of a 16 x 16 block this lane addresses so that `load_matrices` gives the parts of a factor in
-/// the order of `multiply_add`: a from (row, k); a from (k, row), transposed; two b from (column, k); two b from
-/// (k, column), transposed.
+/// the order of `multiply_add`.
 struct Corner {
   int row, column;
-  __device__ static Corner of_a(int lane) { return {lane % 16, lane / 16 * 8}; }
-  __device__ static Corner of_transposed_a(int lane) { return {lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8}; }
-  __device__ static Corner of_b(int lane) { return {lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8}; }
-  __device__ static Corner of_transposed_b(int lane) { return {lane % 8 + lane / 8 % 2 * 8, lane / 16 * 8}; }
+  /// a from (row, k), or two b from (k, column), transposed.
+  __device__ static Corner down(int lane) { return {lane % 16, lane / 16 * 8}; }
+  /// Two b from (column, k), or a from (k, row), transposed.
+  __device__ static Corner across(int lane) { return {lane % 8 + lane / 16 * 8, lane / 8 % 2 * 8}; }
 };
 
 }  // namespace data2vec::inline v0::detail::gpu
