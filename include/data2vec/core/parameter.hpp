@@ -240,7 +240,7 @@ struct Overlay {
     ((most = buffer_size<Structs> > most ? buffer_size<Structs> : most), ...);
     return most;
   }();
-  View<T, static_cast<int>(elements)> memory;
+  View<T, static_cast<int>(elements / 16), 16> memory;  // two axes: an int does not count what large batches need
 
   template <class S>
   S as() const {
