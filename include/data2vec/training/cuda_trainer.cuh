@@ -247,6 +247,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   void upload(Slot& slot, bool has_targets) {
     slot.samples.send(device_, "samples");
+    device_.begin();
     detail::gpu::cast(device_, slot.samples.device(), sample_numbers, samples_.data());
     if constexpr (Branch::teacher_has_local) {
       if (has_targets) slot.targets.send(device_, "targets");

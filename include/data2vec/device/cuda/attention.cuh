@@ -2,13 +2,13 @@
 // Softmax attention on the GPU, forward and backward. A warp has 4 queries, whose scores against the whole sequence
 // stay in shared memory; keys and values pass by in tiles that all warps of a block share. The backward runs once by
 // queries (dq) and once by keys (dk, dv), which computes the scores anew and needs no atomics.
-// In bfloat16 by attention_half.cuh.
+// In bfloat16 by attention_half.cuh and attention_short.cuh.
 #pragma once
 
 #include <string>
 
 #include <data2vec/device/attention.hpp>
-#include <data2vec/device/cuda/attention_half.cuh>
+#include <data2vec/device/cuda/attention_short.cuh>
 #include <data2vec/device/cuda/dropout.cuh>
 #include <data2vec/device/cuda/tiles.hpp>
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Softmax attention in bfloat16 on the tensor cores, forward and backward, for sequences of any length: tiles of 64
-// queries and 64 keys, 16 of a warp. No square of the sequence is in memory: kept is the logarithm of each query's sum
-// of exponentials, in fp32. The backward runs once by queries (dq) and once by keys (dk, dv), each of which computes
-// the scores anew, so nothing is atomic.
+// queries and keys, 16 of a warp. No square of the sequence is in memory: kept is the logarithm of each query's sum of
+// exponentials, in fp32. The backward runs once by queries (dq) and once by keys (dk, dv), each of which computes the
+// scores anew, so nothing is atomic. Sequences of up to 64 by attention_short.cuh.
 #pragma once
 
 #include <data2vec/device/attention.hpp>
@@ -10,6 +10,19 @@
 #include <data2vec/device/cuda/mma.cuh>
 
 namespace data2vec::inline v0::detail::gpu {
+
+/// Over the four lanes that share a row.
+__device__ inline float quad_sum(float x) {
+  x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
+  return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
+}
+__device__ inline float quad_max(float x) {
+  x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 1));
+  return fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
+}
+
+/// exp(x - most), 0 of -infinity.
+__device__ inline float exponential(float x, float most) { return x == -INFINITY ? 0.0f : __expf(x - most); }
 
 /// What the kernels are given.
 struct HalfAttention {
@@ -21,10 +34,11 @@ struct HalfAttention {
   float* sums;  // (rows, H, S): log of the sum of exponentials; null where no backward follows
 };
 
-template <int H, int Dh>
+/// A block's tiles: `tile` rows of one head each, a warp per 16.
+template <int H, int Dh, int tile_ = 64>
 struct HalfTiles {
   static_assert(Dh % 16 == 0, "data2vec: in bfloat16 on a GPU the width of a head must be a multiple of 16");
-  static constexpr int tile = 64, stride = Dh + 8, elements = tile * stride;
+  static constexpr int tile = tile_, threads = 2 * tile, stride = Dh + 8, elements = tile * stride;
   static constexpr std::ptrdiff_t step = 3 * H * Dh, out_step = H * Dh;
   template <int columns>
   using Scores = float[columns / 8][4];  // of the warp's 16 rows
@@ -52,15 +66,20 @@ struct HalfTiles {
   /// The lane's first (0) or second (1) row within the block's.
   __device__ int row_of(int i) const { return warp * 16 + lane / 4 + i * 8; }
 
-  /// `count` rows of x, from row `from` on, zeros behind the sequence.
+  /// Starts to copy `count` rows of x, from row `from` on, zeros behind the sequence.
   template <int count = tile>
   __device__ void load(const Half* x, std::ptrdiff_t x_step, int from, Half* to) const {
-    using Eight = Pack<Half, 8>;
-    for (int i = static_cast<int>(threadIdx.x); i < count * (Dh / 8); i += 128) {
+#pragma unroll 4
+    for (int i = static_cast<int>(threadIdx.x); i < count * (Dh / 8); i += threads) {
       const int r = i / (Dh / 8), c = i % (Dh / 8) * 8;
-      *reinterpret_cast<Eight*>(to + r * stride + c) =
-          from + r < S ? *reinterpret_cast<const Eight*>(x + (from + r) * x_step + c) : Eight{};
+      copy_pack(to + r * stride + c, x + (from + r < S ? from + r : 0) * x_step + c, from + r < S);
     }
+  }
+  /// Until the block has all that was asked for.
+  __device__ static void loaded() {
+    commit_copies();
+    wait_copies();
+    __syncthreads();
   }
 
   /// The warp's 16 rows of `rows` times 8 n rows of `columns`.
@@ -112,18 +131,70 @@ struct HalfTiles {
 #pragma unroll
       for (int i = 0; i < 4; ++i) f(s[n][i], i / 2, row_of(i / 2), n * 8 + lane % 4 * 2 + i % 2);
   }
-  /// The logit of a query and a key, from their product; -infinity where there is none.
-  __device__ float logit(const HalfAttention& in, float product, int query, int key) const {
-    if (query >= S || key >= S) return -INFINITY;
-    if (in.hidden && in.hidden[static_cast<std::size_t>(row) * S + key]) return -INFINITY;
-    const float bias = in.bias ? to_float(in.bias[(line() + query) * S + key]) : 0.0f;
-    return fmaf(product, in.factor, bias);
+  /// Logits of the queries from `query` on and the keys from `key` on, from their products; -infinity where there is no
+  /// such key, or a hidden one. `transposed`: the rows of s are keys.
+  template <bool transposed = false, int n8>
+  __device__ void logits(const HalfAttention& in, float (&s)[n8][4], int query, int key) const {
+    const auto pairs = [&](auto f) {  // f(score, query, key)
+      each(s, [&](float& x, int, int r, int c) { transposed ? f(x, query + c, key + r) : f(x, query + r, key + c); });
+    };
+    pairs([&](float& x, int, int k) { x = k < S ? x * in.factor : -INFINITY; });
+    if (in.bias)
+      pairs([&](float& x, int q, int k) {
+        if (q < S && k < S) x += to_float(in.bias[(line() + q) * S + k]);
+      });
+    if (in.hidden)
+      pairs([&](float& x, int, int k) {
+        if (k < S && in.hidden[static_cast<std::size_t>(row) * S + k]) x = -INFINITY;
+      });
+  }
+  /// The logarithms of the sums of the lane's two rows; infinity, which makes probabilities 0, behind the sequence.
+  __device__ void load_sums(const HalfAttention& in, float (&sums)[2]) const {
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      const int r = first + row_of(i);
+      sums[i] = r < S ? in.sums[line() + r] : INFINITY;
+    }
+  }
+  /// total += sums of p dp along the lane's two rows.
+  template <int n8>
+  __device__ static void add_products(const float (&p)[n8][4], const float (&dp)[n8][4], float (&total)[2]) {
+#pragma unroll
+    for (int n = 0; n < n8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) total[i / 2] = fmaf(p[n][i], dp[n][i], total[i / 2]);
+  }
+  /// p becomes the gradient of the logits, which is the bias's too.
+  template <int n8>
+  __device__ void logit_gradients(float (&p)[n8][4], const float (&dp)[n8][4], const float (&total)[2], Half* dbias,
+                                  int query, int key) const {
+#pragma unroll
+    for (int n = 0; n < n8; ++n)
+#pragma unroll
+      for (int i = 0; i < 4; ++i) p[n][i] *= dp[n][i] - total[i / 2];
+    if (dbias)
+      each(p, [&](float& x, int, int r, int c) {
+        if (query + r < S && key + c < S) put(dbias[(line() + query + r) * S + key + c], x);
+      });
   }
   __device__ float kept(const HalfAttention& in, const DrawKey& key, int query, int other) const {
     const auto e = (static_cast<std::uint32_t>(h) * static_cast<std::uint32_t>(S) + static_cast<std::uint32_t>(query)) *
                        static_cast<std::uint32_t>(S) +
                    static_cast<std::uint32_t>(other);
     return kept_word(draw(key, e / 4)[e % 4], in.draws.threshold) ? in.draws.scale : 0.0f;
+  }
+  /// The end of the forward: the mixed values of the warp's 16 rows, whose largest logits and sums are given.
+  __device__ void finish(const HalfAttention& in, const Mixed& mixed, const float (&most)[2], float (&sum)[2],
+                         Half* out) const {
+    float scale[2];
+#pragma unroll
+    for (int i = 0; i < 2; ++i) {
+      sum[i] = quad_sum(sum[i]);
+      scale[i] = sum[i] > 0 ? 1 / sum[i] : 0.0f;
+      const int r = first + row_of(i);
+      if (in.sums && lane % 4 == 0 && r < S) in.sums[line() + r] = sum[i] > 0 ? most[i] + logf(sum[i]) : INFINITY;
+    }
+    store_rows(mixed, scale, out + heads(), out_step);
   }
   /// The warp's 16 rows to x, where they are inside the sequence.
   __device__ void store_rows(const Mixed& values, const float (&scale)[2], Half* x, std::ptrdiff_t x_step) const {
@@ -139,16 +210,6 @@ struct HalfTiles {
     }
   }
 };
-
-/// Over the four lanes that share a row.
-__device__ inline float quad_sum(float x) {
-  x += __shfl_xor_sync(0xFFFFFFFFu, x, 1);
-  return x + __shfl_xor_sync(0xFFFFFFFFu, x, 2);
-}
-__device__ inline float quad_max(float x) {
-  x = fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 1));
-  return fmaxf(x, __shfl_xor_sync(0xFFFFFFFFu, x, 2));
-}
 
 template <int H, int Dh, bool drops>
 __global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, Half* out) {
@@ -166,19 +227,17 @@ __global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, 
     if (j0 > 0) __syncthreads();
     b.load(b.part(in.qkv, 1), b.step, j0, keys);
     b.load(b.part(in.qkv, 2), b.step, j0, values);
-    __syncthreads();
+    b.loaded();
     typename Tiles::template Scores<Tiles::tile> s;
     b.products(queries, keys, s);
+    b.logits(in, s, b.first, j0);
     float now[2] = {most[0], most[1]};
-    b.each(s, [&](float& x, int i, int r, int c) {
-      x = b.logit(in, x, b.first + r, j0 + c);
-      now[i] = fmaxf(now[i], x);
-    });
+    b.each(s, [&](float& x, int i, int, int) { now[i] = fmaxf(now[i], x); });
     float shrink[2];
 #pragma unroll
     for (int i = 0; i < 2; ++i) {
       now[i] = quad_max(now[i]);
-      shrink[i] = now[i] == -INFINITY ? 1.0f : expf(most[i] - now[i]);
+      shrink[i] = now[i] == -INFINITY ? 1.0f : __expf(most[i] - now[i]);
       most[i] = now[i];
       sum[i] *= shrink[i];
     }
@@ -187,24 +246,17 @@ __global__ void __launch_bounds__(128) half_attention_forward(HalfAttention in, 
 #pragma unroll
       for (int i = 0; i < 4; ++i) four[i] *= shrink[i / 2];
     b.each(s, [&](float& x, int i, int r, int c) {
-      x = x == -INFINITY ? 0.0f : expf(x - most[i]);
+      x = exponential(x, most[i]);
       sum[i] += x;
       if constexpr (drops) x *= b.kept(in, key, b.first + r, j0 + c);
     });
     b.mix(s, values, mixed);
   }
-  float scale[2];
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    sum[i] = quad_sum(sum[i]);
-    scale[i] = sum[i] > 0 ? 1 / sum[i] : 0.0f;
-    const int r = b.first + b.row_of(i);
-    if (in.sums && b.lane % 4 == 0 && r < b.S) in.sums[b.line() + r] = sum[i] > 0 ? most[i] + logf(sum[i]) : INFINITY;
-  }
-  b.store_rows(mixed, scale, out + b.heads(), b.out_step);
+  b.finish(in, mixed, most, sum, out);
 }
 
-/// dq of the warp's 16 queries, and for `half_attention_backward_keys` the sum of dout out of each query to `delta`.
+/// dq of the warp's 16 queries, 32 keys at a time; for `half_attention_backward_keys` each query's sum of probabilities
+/// times what flows into them, to `delta`.
 template <int H, int Dh, bool drops>
 __global__ void __launch_bounds__(128)
     half_attention_backward_queries(HalfAttention in, const Half* dout, float* delta, Half* dqkv, Half* dbias) {
@@ -212,43 +264,31 @@ __global__ void __launch_bounds__(128)
   using Tiles = HalfTiles<H, Dh>;
   const Tiles b(in.S);
   Half *const queries = reinterpret_cast<Half*>(shared), *const gradients = queries + Tiles::elements,
-              *const keys = gradients + Tiles::elements, *const values = keys + Tiles::elements;
+              *const keys = gradients + Tiles::elements, *const values = keys + Tiles::elements / 2;
   DrawKey key{};
   if constexpr (drops) key = in.draws.key(b.row);
   b.load(b.part(in.qkv, 0), b.step, b.first, queries);
   b.load(dout + b.heads(), b.out_step, b.first, gradients);
   float sums[2], total[2] = {0, 0};
-#pragma unroll
-  for (int i = 0; i < 2; ++i) {
-    const int r = b.first + b.row_of(i);
-    sums[i] = r < b.S ? in.sums[b.line() + r] : INFINITY;
-  }
-  typename Tiles::template Scores<Tiles::tile> p, dp;
+  b.load_sums(in, sums);
+  constexpr int step = Tiles::tile / 2;
+  typename Tiles::template Scores<step> p, dp;
   // Probabilities and what flows into them, for the keys from j0 on.
   const auto probabilities = [&](int j0) {
+    __syncthreads();
+    b.template load<step>(b.part(in.qkv, 1), b.step, j0, keys);
+    b.template load<step>(b.part(in.qkv, 2), b.step, j0, values);
+    b.loaded();
     b.products(queries, keys, p);
     b.products(gradients, values, dp);
-    b.each(p, [&](float& x, int i, int r, int c) {
-      const float logit = b.logit(in, x, b.first + r, j0 + c);
-      x = logit == -INFINITY ? 0.0f : expf(logit - sums[i]);
-    });
+    b.logits(in, p, b.first, j0);
+    b.each(p, [&](float& x, int i, int, int) { x = exponential(x, sums[i]); });
     if constexpr (drops)
       b.each(dp, [&](float& x, int, int r, int c) { x *= b.kept(in, key, b.first + r, j0 + c); });
   };
-  const auto load = [&](int j0) {
-    __syncthreads();
-    b.load(b.part(in.qkv, 1), b.step, j0, keys);
-    b.load(b.part(in.qkv, 2), b.step, j0, values);
-    __syncthreads();
-  };
-  const bool single = b.S <= Tiles::tile;
-  for (int j0 = 0; j0 < b.S; j0 += Tiles::tile) {
-    load(j0);
+  for (int j0 = 0; j0 < b.S; j0 += step) {
     probabilities(j0);
-#pragma unroll
-    for (int n = 0; n < Tiles::tile / 8; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) total[i / 2] = fmaf(p[n][i], dp[n][i], total[i / 2]);
+    b.add_products(p, dp, total);
   }
 #pragma unroll
   for (int i = 0; i < 2; ++i) {
@@ -257,19 +297,9 @@ __global__ void __launch_bounds__(128)
     if (b.lane % 4 == 0 && r < b.S) delta[b.line() + r] = total[i];
   }
   typename Tiles::Mixed dq = {};
-  for (int j0 = 0; j0 < b.S; j0 += Tiles::tile) {
-    if (!single) {
-      load(j0);
-      probabilities(j0);
-    }
-#pragma unroll
-    for (int n = 0; n < Tiles::tile / 8; ++n)
-#pragma unroll
-      for (int i = 0; i < 4; ++i) p[n][i] *= dp[n][i] - total[i / 2];
-    if (dbias)
-      b.each(p, [&](float& x, int, int r, int c) {
-        if (b.first + r < b.S && j0 + c < b.S) put(dbias[(b.line() + b.first + r) * b.S + j0 + c], x);
-      });
+  for (int j0 = 0; j0 < b.S; j0 += step) {
+    probabilities(j0);
+    b.logit_gradients(p, dp, total, dbias, b.first, j0);
     b.mix(p, keys, dq);
   }
   const float scale[2] = {in.factor, in.factor};
@@ -301,17 +331,17 @@ __global__ void __launch_bounds__(128)
       sums[i] = i0 + i < b.S ? in.sums[b.line() + i0 + i] : INFINITY;
       totals[i] = i0 + i < b.S ? delta[b.line() + i0 + i] : 0.0f;
     }
-    __syncthreads();
+    b.loaded();
     typename Tiles::template Scores<step> p, dp;  // (keys, queries)
     b.products(keys, queries, p);
     b.products(values, gradients, dp);
+    b.template logits<true>(in, p, i0, b.first);
 #pragma unroll
     for (int n = 0; n < step / 8; ++n)
 #pragma unroll
       for (int k = 0; k < 4; ++k) {
         const int r = b.row_of(k / 2), c = n * 8 + b.lane % 4 * 2 + k % 2;
-        const float logit = b.logit(in, p[n][k], i0 + c, b.first + r);
-        const float probability = logit == -INFINITY ? 0.0f : expf(logit - sums[c]);
+        const float probability = exponential(p[n][k], sums[c]);
         const float kept = drops ? b.kept(in, key, i0 + c, b.first + r) : 1.0f;
         p[n][k] = probability * kept;
         dp[n][k] = probability * (dp[n][k] * kept - totals[c]);
@@ -323,37 +353,5 @@ __global__ void __launch_bounds__(128)
   b.store_rows(dv, one, b.part(dqkv, 2), b.step);
   b.store_rows(dk, scale, b.part(dqkv, 1), b.step);
 }
-
-/// The launches. `kept` is the memory that attention leaves for its backward.
-template <int H, int Dh, bool drops, class D>
-struct HalfAttentionKernels {
-  using Tiles = HalfTiles<H, Dh>;
-  static constexpr std::size_t tile_bytes = sizeof(Half) * Tiles::elements;
-
-  static HalfAttention input(D& d, int sequence, const Half* qkv, const AttentionExtras<Half>& extras,
-                             const Half* kept) {
-    return {sequence,
-            static_cast<float>(1 / std::sqrt(static_cast<double>(Dh))),
-            qkv,
-            extras.bias,
-            extras.key_hidden,
-            DeviceDraws(d, extras.dropout),
-            reinterpret_cast<float*>(const_cast<Half*>(kept))};
-  }
-  static dim3 grid(int rows, int sequence) {
-    return dim3(static_cast<unsigned>(rows * H), static_cast<unsigned>(ceil_div(sequence, Tiles::tile)));
-  }
-  static void forward(D& d, int rows, const HalfAttention& in, Half* out) {
-    d.launch("attention", grid(rows, in.S), 128, 3 * tile_bytes, &half_attention_forward<H, Dh, drops>, in, out);
-  }
-  static void backward(D& d, int rows, const HalfAttention& in, const Half* dout, Half* dqkv, Half* dbias) {
-    constexpr const char* name = "attention_backward";
-    auto* const delta = d.template scratch<float>(name, static_cast<std::size_t>(rows) * H * in.S);
-    d.launch(name, grid(rows, in.S), 128, 4 * tile_bytes, &half_attention_backward_queries<H, Dh, drops>, in, dout,
-             delta, dqkv, dbias);
-    d.launch(name, grid(rows, in.S), 128, 3 * tile_bytes + sizeof(float) * Tiles::tile,
-             &half_attention_backward_keys<H, Dh, drops>, in, dout, static_cast<const float*>(delta), dqkv);
-  }
-};
 
 }  // namespace data2vec::inline v0::detail::gpu

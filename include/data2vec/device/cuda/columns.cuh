@@ -11,23 +11,26 @@
 
 namespace data2vec::inline v0::detail::gpu {
 
-/// partial (chunks, sums, columns): block (column tile, chunk), 32 columns x 8 row lanes. f(row, column, sums) adds.
-template <int sums, class A, class F>
+/// partial (chunks, sums, columns): block (column tile, chunk), 32 lanes of n columns x 8 row lanes. f(row, column,
+/// sums) adds to sums[s n + k] what belongs to sum s of column + k.
+template <int sums, int n, class A, class F>
 __global__ void __launch_bounds__(256) column_chunks(int rows, int columns, int chunk_rows, F f, A* partial) {
-  static __shared__ A part[sums][8][32];
+  static __shared__ A part[sums * n][8][32];
   const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
-  const int column = static_cast<int>(blockIdx.x) * 32 + x, first = static_cast<int>(blockIdx.y) * chunk_rows;
+  const int column = (static_cast<int>(blockIdx.x) * 32 + x) * n, first = static_cast<int>(blockIdx.y) * chunk_rows;
   const int end = min(rows, first + chunk_rows);
-  A sum[sums] = {};
+  A sum[sums * n] = {};
   if (column < columns)
     for (int r = first + y; r < end; r += 8) f(r, column, sum);
-  for (int s = 0; s < sums; ++s) part[s][y][x] = sum[s];
+#pragma unroll
+  for (int i = 0; i < sums * n; ++i) part[i][y][x] = sum[i];
   __syncthreads();
-  if (y < sums && column < columns) {
-    A total = part[y][0][x];
-    for (int k = 1; k < 8; ++k) total += part[y][k][x];
-    partial[(static_cast<std::size_t>(blockIdx.y) * sums + y) * columns + column] = total;
-  }
+  if (column < columns)
+    for (int i = y; i < sums * n; i += 8) {
+      A total = part[i][0][x];
+      for (int k = 1; k < 8; ++k) total += part[i][k][x];
+      partial[(static_cast<std::size_t>(blockIdx.y) * sums + i / n) * columns + column + i % n] = total;
+    }
 }
 
 /// to[s][c] += sum over chunks.
@@ -41,6 +44,9 @@ struct AddChunks {
     const int s = static_cast<int>(place.quotient), c = place.rest;
     A total = 0;
     for (int k = 0; k < chunks; ++k) total += partial[(static_cast<std::size_t>(k) * sums + s) * columns + c];
+    put_total(s, c, total);
+  }
+  __device__ void put_total(int s, int c, A total) const {
     T* const target = to[s] + c;
     if constexpr (std::is_same_v<A, T>)
       *target += total;
@@ -49,8 +55,30 @@ struct AddChunks {
   }
 };
 
-/// to[s][c] += sum over r of what f(r, c, sum) adds to sum[s], in A. At most 8 sums.
-template <int sums, class A, class F, class T>
+/// The same with 16 threads for each sum of a column, which take every 16th chunk: for few columns and many chunks.
+template <int sums, class A, class T>
+__global__ void __launch_bounds__(512) add_chunks(AddChunks<sums, A, T> add) {
+  static __shared__ A part[16][32];
+  const int x = static_cast<int>(threadIdx.x), y = static_cast<int>(threadIdx.y);
+  const int i = static_cast<int>(blockIdx.x) * 32 + x, width = sums * add.columns;
+  A total = 0;
+  if (i < width)
+#pragma unroll 4
+    for (int k = y; k < add.chunks; k += 16) total += add.partial[static_cast<std::size_t>(k) * width + i];
+  part[y][x] = total;
+  __syncthreads();
+  if (y > 0 || i >= width) return;
+  for (int k = 1; k < 16; ++k) total += part[k][x];
+  add.put_total(i / add.columns, i % add.columns, total);
+}
+template <int sums, class A, class T>
+void run_add_chunks(CudaContext& d, const char* operation, const AddChunks<sums, A, T>& add) {
+  d.launch(operation, static_cast<unsigned>(ceil_div(sums * add.columns, 32)), dim3(32, 16), 0,
+           &add_chunks<sums, A, T>, add);
+}
+
+/// to[s][c] += sum over r of what f(r, c, sum) adds to sum[s], in A; f takes n columns at a time. At most 8 sums.
+template <int sums, class A, int n = 1, class F, class T>
 void column_sums(CudaContext& d, const char* operation, int rows, int columns, F f, AddChunks<sums, A, T> add) {
   static_assert(sums <= 8);
   const ColumnPlan plan(rows);
@@ -58,9 +86,10 @@ void column_sums(CudaContext& d, const char* operation, int rows, int columns, F
   add.partial = d.scratch<A>(operation, static_cast<std::size_t>(plan.chunks) * sums * columns);
   add.chunks = plan.chunks;
   add.columns = columns;
-  d.launch(operation, dim3(static_cast<unsigned>((columns + 31) / 32), static_cast<unsigned>(plan.chunks)), dim3(32, 8),
-           0, &column_chunks<sums, A, F>, rows, columns, plan.chunk_rows, f, const_cast<A*>(add.partial));
-  d.for_each(operation, static_cast<std::size_t>(sums) * columns, add);
+  d.launch(operation, dim3(static_cast<unsigned>(ceil_div(columns, 32 * n)), static_cast<unsigned>(plan.chunks)),
+           dim3(32, 8), 0, &column_chunks<sums, n, A, F>, rows, columns, plan.chunk_rows, f,
+           const_cast<A*>(add.partial));
+  run_add_chunks(d, operation, add);
 }
 
 /// totals (groups, width) = sum over the chunks of partial (groups, chunks, width).
@@ -108,7 +137,7 @@ class GroupSums {
     const int padded = plan_.chunks * plan_.chunk_rows, all = groups_ * padded;
     d.launch(operation,
              dim3(static_cast<unsigned>((columns_ + 31) / 32), static_cast<unsigned>(groups_ * plan_.chunks)),
-             dim3(32, 8), 0, &column_chunks<sums, A, Grouped<F>>, all, columns_, plan_.chunk_rows,
+             dim3(32, 8), 0, &column_chunks<sums, 1, A, Grouped<F>>, all, columns_, plan_.chunk_rows,
              Grouped<F>{f, rows_, padded}, partial);
     d.for_each(operation, totals(), SumChunks<A>{partial, plan_.chunks, sums * columns_, memory});
   }
@@ -118,14 +147,28 @@ class GroupSums {
   int groups_, rows_, columns_;
 };
 
-/// Adds an element of x (rows, columns).
-template <class T>
-struct ColumnOf {
+/// Adds n elements of x (rows, columns).
+template <int n, class T>
+struct ColumnsOf {
   const T* x;
   int columns;
   __device__ void operator()(int row, int column, float* sum) const {
-    sum[0] += to_float(x[static_cast<std::size_t>(row) * columns + column]);
+    float values[n];
+    load<n>(x + static_cast<std::size_t>(row) * columns + column, values);
+#pragma unroll
+    for (int k = 0; k < n; ++k) sum[k] += values[k];
   }
 };
+
+/// to[c] += sum over r of x (rows, columns).
+template <class T>
+void add_column_sums(CudaContext& d, const char* operation, int rows, int columns, const T* x, T* to) {
+  constexpr int n = pack_size<T>;
+  const AddChunks<1, float, T> add{nullptr, 0, 0, {to}};
+  if (columns % n == 0 && aligned_to<n>(x))
+    column_sums<1, float, n>(d, operation, rows, columns, ColumnsOf<n, T>{x, columns}, add);
+  else
+    column_sums<1, float>(d, operation, rows, columns, ColumnsOf<1, T>{x, columns}, add);
+}
 
 }  // namespace data2vec::inline v0::detail::gpu

@@ -198,9 +198,7 @@ struct kernel::GroupedConv<BasicCuda<P>> {
                  detail::gpu::AddChunks<1, float, T>{partial, plan.chunks, weights, {dweight}});
     }
     if (dbias)
-      detail::gpu::column_sums<1, float>(d, name, rows * S.height * S.width, S.out_channels,
-                                         detail::gpu::ColumnOf<T>{dy, S.out_channels},
-                                         detail::gpu::AddChunks<1, float, T>{nullptr, 0, 0, {dbias}});
+      detail::gpu::add_column_sums(d, name, rows * S.height * S.width, S.out_channels, dy, dbias);
   }
 
  private:

@@ -29,131 +29,176 @@ struct PrepareWeights {
   }
 };
 
-/// 8 channels from channel `a` of a group, zeros behind the group's last.
+/// 8 channels from channel `a` of a group of A to shared memory, zeros behind the group's last, and everywhere if not
+/// `inside`.
 template <int A, bool packs>
-__device__ inline Pack<Half, 8> channels_from(const Half* pixel, int a) {
+__device__ inline void copy_channels(Half* to, const Half* pixel, int a, bool inside) {
   if constexpr (packs) {
-    return *reinterpret_cast<const Pack<Half, 8>*>(pixel + a);
+    copy_pack(to, pixel + a, inside);
   } else {
     Pack<Half, 8> pack{};
 #pragma unroll
     for (int k = 0; k < 8; ++k)
-      if (a + k < A) pack.element[k] = pixel[a + k];
-    return pack;
+      if (inside && a + k < A) pack.element[k] = pixel[a + k];
+    *reinterpret_cast<Pack<Half, 8>*>(to) = pack;
   }
 }
 
+/// A tile of a block: its part of the grid, of samples from `row` on.
+template <class N>
+struct ConvPlace {
+  using L = typename N::Tile;
+  int row, line, column;
+  __device__ explicit ConvPlace(int tile)
+      : row(tile / L::tiles * L::samples),
+        line(tile % L::tiles / L::column_tiles * L::lines),
+        column(tile % L::tiles % L::column_tiles * L::columns) {}
+  /// Pixel `p` of the tile in an array of all pixels, or -1 outside of it.
+  __device__ std::ptrdiff_t pixel(int p, int rows) const {
+    const int q = p % L::area, r = row + p / L::area, h = line + q / L::columns, w = column + q % L::columns;
+    if (p >= L::pixels || h >= N::height || w >= N::width || r >= rows) return -1;
+    return static_cast<std::ptrdiff_t>(r) * (N::height * N::width) + h * N::width + w;
+  }
+};
+
 /// The windows of a tile's pixels, channels [a0, a0 + a_block) of group g, zeros outside of grid and rows.
 template <class N>
-__device__ void load_patch(const Half* x, int rows, int first_row, int g, int a0, int line, int column, int before_h,
-                           int before_w, Half* patch) {
+__device__ void load_patch(const Half* x, int rows, const ConvPlace<N>& tile, int g, int a0, int before_h, int before_w,
+                           Half* patch) {
   using L = typename N::Tile;
-  using Eight = Pack<Half, 8>;
   constexpr int packs = L::a_block / 8;
+#pragma unroll 1  // nothing waits for a copy, and registers are scarce
   for (int i = static_cast<int>(threadIdx.x); i < L::samples * L::patch * packs; i += static_cast<int>(blockDim.x)) {
-    const int k = i % packs * 8, p = i / packs, row = first_row + p / L::patch;
-    const int pixel = row < rows ? L::pixel(p % L::patch, line, column, before_h, before_w) : -1;
-    *reinterpret_cast<Eight*>(patch + p * L::stride + k) =
-        pixel < 0 ? Eight{}
-                  : channels_from<N::A, N::packs>(x + (static_cast<std::size_t>(row) * N::height * N::width + pixel) *
-                                                          (N::A * N::groups) +
-                                                      g * N::A,
-                                                  a0 + k);
+    const int k = i % packs * 8, p = i / packs, row = tile.row + p / L::patch;
+    const int pixel = row < rows ? L::pixel(p % L::patch, tile.line, tile.column, before_h, before_w) : -1;
+    const std::size_t at = pixel < 0 ? 0 : static_cast<std::size_t>(row) * (N::height * N::width) + pixel;
+    copy_channels<N::A, N::packs>(patch + p * L::stride + k, x + at * (N::A * N::groups) + g * N::A, a0 + k,
+                                  pixel >= 0);
   }
 }
 
 /// y (+)= window of x times weights (+ bias). Grid: (blocks that share the tiles, groups x blocks of channels).
 template <class N, bool mirrored, bool accumulate>
-__global__ void __launch_bounds__(N::Tile::threads)
+__global__ void __launch_bounds__(N::Tile::threads, 2)
     half_conv(int rows, int tiles, const Half* x, const Half* prepared, const Half* bias, Half* y) {
   using L = typename N::Tile;
   using Eight = Pack<Half, 8>;
   extern __shared__ float4 shared[];
-  Half *const patch = reinterpret_cast<Half*>(shared), *const weights = patch + L::patch_elements;
+  Half *const patches = reinterpret_cast<Half*>(shared), *const weights = patches + L::stages * L::patch_elements;
   constexpr int before_h = mirrored ? N::kernel_h - 1 - N::kernel_h / 2 : N::kernel_h / 2;
   constexpr int before_w = mirrored ? N::kernel_w - 1 - N::kernel_w / 2 : N::kernel_w / 2;
   const int thread = static_cast<int>(threadIdx.x), lane = thread % 32, warp = thread / 32;
   const int g = static_cast<int>(blockIdx.y) / L::b_blocks, z = static_cast<int>(blockIdx.y) % L::b_blocks;
+  const int first = static_cast<int>(blockIdx.x), blocks = static_cast<int>(gridDim.x);
+  const int units = first < tiles ? ceil_div(tiles - first, blocks) * L::a_steps : 0;  // tiles' steps, one by one
   const Corner at = Corner::down(lane), bt = Corner::across(lane);
-  const Half* from[2];
+  int from[2];
 #pragma unroll
   for (int i = 0; i < 2; ++i)
-    from[i] = patch + L::place(lesser(warp * 32 + i * 16 + at.row, L::pixels - 1)) * L::stride + at.column;
+    from[i] = L::place(lesser(warp * 32 + i * 16 + at.row, L::pixels - 1)) * L::stride + at.column;
+  const auto fetch = [&](int unit) {
+    if (unit < units)
+      load_patch<N>(x, rows, ConvPlace<N>(first + unit / L::a_steps * blocks), g, unit % L::a_steps * L::a_block,
+                    before_h, before_w, patches + unit % L::stages * L::patch_elements);
+    commit_copies();
+  };
+  const auto fetch_weights = [&](int step, int tap0, int taps) {
+    const Half* const source =
+        prepared +
+        ((static_cast<std::size_t>(g * L::a_steps + step) * L::b_blocks + z) * L::taps + tap0) * L::tap_elements;
+    for (int i = thread; i < taps * L::tap_elements / 8; i += L::threads)
+      copy_pack(weights + 8 * i, source + 8 * i, true);
+  };
 
-  for (int tile = static_cast<int>(blockIdx.x); tile < tiles; tile += static_cast<int>(gridDim.x)) {
-    const int part = tile % L::tiles, first_row = tile / L::tiles * L::samples;
-    const int line = part / L::column_tiles * L::lines, column = part % L::column_tiles * L::columns;
-    float sum[2][L::b_block / 8][4] = {};
-    for (int step = 0; step < L::a_steps; ++step) {
-      __syncthreads();
-      load_patch<N>(x, rows, first_row, g, step * L::a_block, line, column, before_h, before_w, patch);
-      for (int tap0 = 0; tap0 < L::taps; tap0 += L::tap_block) {
-        const int taps = lesser(L::tap_block, L::taps - tap0);
+  float sum[2][L::b_block / 8][4] = {};
+  if constexpr (L::weights_stay) fetch_weights(0, 0, L::taps);
+  if constexpr (L::stages == 2) fetch(0);
+  for (int unit = 0; unit < units; ++unit) {
+    Half* const patch = patches + unit % L::stages * L::patch_elements;
+    fetch(unit + L::stages - 1);
+    for (int tap0 = 0; tap0 < L::taps; tap0 += L::tap_block) {
+      const int taps = lesser(L::tap_block, L::taps - tap0);
+      if constexpr (!L::weights_stay) {
         if (tap0 > 0) __syncthreads();
-        if (!L::weights_stay || tile == static_cast<int>(blockIdx.x)) {
-          const Half* const source =
-              prepared + ((static_cast<std::size_t>(g * L::a_steps + step) * L::b_blocks + z) * L::taps + tap0) *
-                             L::tap_elements;
-          for (int i = thread; i < taps * L::tap_elements / 8; i += L::threads)
-            reinterpret_cast<Eight*>(weights)[i] = reinterpret_cast<const Eight*>(source)[i];
-        }
-        __syncthreads();
-#pragma unroll 1
-        for (int tap = 0; tap < taps; ++tap) {
-          const int offset = L::tap_offset(tap0 + tap) * L::stride;
-          const Half* const w = weights + tap * L::tap_elements + bt.row * L::stride + bt.column;
+        fetch_weights(unit % L::a_steps, tap0, taps);
+        commit_copies();
+      }
+      wait_copies<L::stages - 1>();
+      __syncthreads();
+#pragma unroll 3
+      for (int tap = 0; tap < taps; ++tap) {
+        const Half* const window = patch + L::tap_offset(tap0 + tap) * L::stride;
+        const Half* const w = weights + tap * L::tap_elements + bt.row * L::stride + bt.column;
 #pragma unroll
-          for (int k = 0; k < L::a_block; k += 16) {
-            std::uint32_t a[2][4];
-            load_matrices(from[0] + offset + k, a[0]);
-            load_matrices(from[1] + offset + k, a[1]);
+        for (int k = 0; k < L::a_block; k += 16) {
+          std::uint32_t a[2][4];
+          load_matrices(window + from[0] + k, a[0]);
+          load_matrices(window + from[1] + k, a[1]);
 #pragma unroll
-            for (int n = 0; n < L::b_block; n += 16) {
-              std::uint32_t b[4];
-              load_matrices(w + n * L::stride + k, b);
+          for (int n = 0; n < L::b_block; n += 16) {
+            std::uint32_t b[4];
+            load_matrices(w + n * L::stride + k, b);
 #pragma unroll
-              for (int i = 0; i < 2; ++i) {
-                multiply_add(sum[i][n / 8], a[i], b[0], b[1]);
-                multiply_add(sum[i][n / 8 + 1], a[i], b[2], b[3]);
-              }
+            for (int i = 0; i < 2; ++i) {
+              multiply_add(sum[i][n / 8], a[i], b[0], b[1]);
+              multiply_add(sum[i][n / 8 + 1], a[i], b[2], b[3]);
             }
           }
         }
       }
     }
+    __syncthreads();  // the patch has been read
+    if (unit % L::a_steps < L::a_steps - 1) continue;
+    const ConvPlace<N> tile(first + unit / L::a_steps * blocks);
+    const auto results = [&](auto put_pair) {  // (row of the warp's 32, channel, pair)
 #pragma unroll
-    for (int i = 0; i < 4; ++i) {  // rows lane / 4 of each 8 of the warp's 32
-      const int p = warp * 32 + i * 8 + lane / 4, q = p % L::area, row = first_row + p / L::area;
-      const int h = line + q / L::columns, w = column + q % L::columns;
-      if (p >= L::pixels || h >= N::height || w >= N::width || row >= rows) continue;
-      Half* const to = y +
-                       (static_cast<std::size_t>(row) * N::height * N::width + h * N::width + w) * (N::B * N::groups) +
-                       g * N::B;
+      for (int i = 0; i < 4; ++i)
 #pragma unroll
-      for (int n = 0; n < L::b_block / 8; ++n) {
-        const int c = z * L::b_block + n * 8 + lane % 4 * 2;
-        float pair[2] = {sum[i / 2][n][i % 2 * 2], sum[i / 2][n][i % 2 * 2 + 1]};
-        if constexpr (N::B % 2 == 0) {
-          if (c >= N::B) continue;
-          float before[2];
-          if (bias) {
-            load<2>(bias + g * N::B + c, before);
-            pair[0] += before[0], pair[1] += before[1];
-          }
-          if constexpr (accumulate) {
-            load<2>(to + c, before);
-            pair[0] += before[0], pair[1] += before[1];
-          }
-          store<2>(to + c, pair);
+        for (int n = 0; n < L::b_block / 8; ++n) {
+          const int c = z * L::b_block + n * 8 + lane % 4 * 2;
+          float pair[2] = {sum[i / 2][n][i % 2 * 2], sum[i / 2][n][i % 2 * 2 + 1]};
+          for (int k = 0; k < 2; ++k)
+            if (bias && c + k < N::B) pair[k] += to_float(bias[g * N::B + c + k]);
+          put_pair(i * 8 + lane / 4, n * 8 + lane % 4 * 2, pair);
+        }
+    };
+    if constexpr (L::whole_packs) {
+      constexpr int packs = L::b_block / 8;
+      Half* const mine = patch + warp * 32 * L::out_stride;
+      results([&](int p, int c, const float(&pair)[2]) { store<2>(mine + p * L::out_stride + c, pair); });
+      __syncwarp();
+      for (int i = lane; i < 32 * packs; i += 32) {
+        const std::ptrdiff_t pixel = tile.pixel(warp * 32 + i / packs, rows);
+        if (pixel < 0) continue;
+        Half* const to = y + pixel * (N::B * N::groups) + g * N::B + z * L::b_block + i % packs * 8;
+        const Half* const value = mine + i / packs * L::out_stride + i % packs * 8;
+        if constexpr (accumulate) {
+          float sums[8], before[8];
+          load<8>(value, sums);
+          load<8>(to, before);
+#pragma unroll
+          for (int k = 0; k < 8; ++k) sums[k] += before[k];
+          store<8>(to, sums);
         } else {
-          for (int k = 0; k < 2 && c + k < N::B; ++k) {
-            if (bias) pair[k] += to_float(bias[g * N::B + c + k]);
-            if constexpr (accumulate) pair[k] += to_float(to[c + k]);
-            put(to[c + k], pair[k]);
-          }
+          *reinterpret_cast<Eight*>(to) = *reinterpret_cast<const Eight*>(value);
         }
       }
+    } else {
+      results([&](int p, int c, const float(&pair)[2]) {
+        const std::ptrdiff_t pixel = tile.pixel(warp * 32 + p, rows);
+        if (pixel < 0) return;
+        for (int k = 0; k < 2 && z * L::b_block + c + k < N::B; ++k) {
+          Half& to = y[pixel * (N::B * N::groups) + g * N::B + z * L::b_block + c + k];
+          put(to, accumulate ? pair[k] + to_float(to) : pair[k]);
+        }
+      });
     }
+#pragma unroll
+    for (auto& tile_sums : sum)
+#pragma unroll
+      for (auto& four : tile_sums)
+        for (float& s : four) s = 0;
+    __syncthreads();  // its room is free
   }
 }
 
@@ -163,48 +208,53 @@ template <class N>
 __global__ void __launch_bounds__(32 * N::Tile::tap_warps)
     half_conv_weights(int rows, int tiles, int chunk_tiles, const Half* dy, const Half* x, float* partial) {
   using L = typename N::Tile;
-  using Eight = Pack<Half, 8>;
-  constexpr int packs = L::b_block / 8, ds = L::gradient_stride;
+  constexpr int packs = L::b_block / 8, ds = L::gradient_stride, threads = 32 * L::tap_warps;
   extern __shared__ float4 shared[];
-  Half *const patch = reinterpret_cast<Half*>(shared), *const gradients = patch + L::patch_elements;
-  int* const places = reinterpret_cast<int*>(gradients + L::sum_pixels * ds);
-  const int thread = static_cast<int>(threadIdx.x), threads = static_cast<int>(blockDim.x);
-  const int lane = thread % 32, warp = thread / 32;
+  Half* const buffers = reinterpret_cast<Half*>(shared);
+  int* const places = reinterpret_cast<int*>(buffers + L::gradient_stages * L::gradient_elements);
+  const int thread = static_cast<int>(threadIdx.x), lane = thread % 32;
   int block = static_cast<int>(blockIdx.x);
-  const int tap = block % L::tap_tiles * L::tap_warps + warp;
+  const int tap = block % L::tap_tiles * L::tap_warps + thread / 32;
   block /= L::tap_tiles;
   const int z = block % L::b_blocks, step = block / L::b_blocks % L::a_steps, g = block / L::b_blocks / L::a_steps;
-  const int offset = L::tap_offset(lesser(tap, L::taps - 1)) * L::stride;
   const Corner at = Corner::across(lane), bt = Corner::down(lane);
+  // Of this lane: in the windows for its tap, in the gradients.
+  const int window = L::tap_offset(lesser(tap, L::taps - 1)) * L::stride + bt.column;
+  const int corner = L::patch_elements + at.row * ds + at.column;
   for (int i = thread; i < L::sum_pixels; i += threads) places[i] = L::place(lesser(i, L::pixels - 1)) * L::stride;
+  const int first = static_cast<int>(blockIdx.y) * chunk_tiles, end = lesser(tiles, first + chunk_tiles);
+  const auto fetch = [&](int index) {
+    if (index < end) {
+      const ConvPlace<N> tile(index);
+      Half *const patch = buffers + (index - first) % L::gradient_stages * L::gradient_elements,
+                  *const gradients = patch + L::patch_elements;
+      load_patch<N>(x, rows, tile, g, step * L::a_block, N::kernel_h / 2, N::kernel_w / 2, patch);
+#pragma unroll 1
+      for (int i = thread; i < L::sum_pixels * packs; i += threads) {
+        const int k = i % packs * 8, p = i / packs;
+        const std::ptrdiff_t pixel = tile.pixel(p, rows);
+        copy_channels<N::B, N::B % 8 == 0 && L::b_block * L::b_blocks == N::B>(
+            gradients + p * ds + k, dy + (pixel < 0 ? 0 : pixel) * (N::B * N::groups) + g * N::B, z * L::b_block + k,
+            pixel >= 0);
+      }
+    }
+    commit_copies();
+  };
 
   float sum[L::b_block / 16][L::a_block / 8][4] = {};
-  const int first = static_cast<int>(blockIdx.y) * chunk_tiles, end = lesser(tiles, first + chunk_tiles);
+  if constexpr (L::gradient_stages == 2) fetch(first);
   for (int tile = first; tile < end; ++tile) {
-    const int part = tile % L::tiles, first_row = tile / L::tiles * L::samples;
-    const int line = part / L::column_tiles * L::lines, column = part % L::column_tiles * L::columns;
-    __syncthreads();
-    load_patch<N>(x, rows, first_row, g, step * L::a_block, line, column, N::kernel_h / 2, N::kernel_w / 2, patch);
-    for (int i = thread; i < L::sum_pixels * packs; i += threads) {
-      const int k = i % packs * 8, p = i / packs, q = p % L::area, row = first_row + p / L::area;
-      const int h = line + q / L::columns, w = column + q % L::columns;
-      const bool inside = p < L::pixels && h < N::height && w < N::width && row < rows;
-      *reinterpret_cast<Eight*>(gradients + p * ds + k) =
-          !inside ? Eight{}
-                  : channels_from<N::B, N::B % 8 == 0 && L::b_block * L::b_blocks == N::B>(
-                        dy + (static_cast<std::size_t>(row) * N::height * N::width + h * N::width + w) *
-                                 (N::B * N::groups) +
-                            g * N::B,
-                        z * L::b_block + k);
-    }
+    const Half* const patch = buffers + (tile - first) % L::gradient_stages * L::gradient_elements;
+    fetch(tile + L::gradient_stages - 1);
+    wait_copies<L::gradient_stages - 1>();
     __syncthreads();
 #pragma unroll 1
     for (int p = 0; p < L::sum_pixels; p += 16) {
       std::uint32_t a[L::b_block / 16][4];
 #pragma unroll
       for (int m = 0; m < L::b_block / 16; ++m)
-        load_matrices<true>(gradients + (p + at.row) * ds + m * 16 + at.column, a[m]);
-      const Half* const from = patch + places[p + bt.row] + offset + bt.column;
+        load_matrices<true>(patch + corner + p * ds + m * 16, a[m]);
+      const Half* const from = patch + window + places[p + bt.row];
 #pragma unroll
       for (int n = 0; n < L::a_block; n += 16) {
         std::uint32_t b[4];
@@ -216,6 +266,7 @@ __global__ void __launch_bounds__(32 * N::Tile::tap_warps)
         }
       }
     }
+    __syncthreads();  // the buffer is free
   }
   if (tap >= L::taps) return;
   float* const to = partial + static_cast<std::size_t>(blockIdx.y) * (N::groups * N::B * N::A * L::taps);
@@ -240,7 +291,8 @@ void run_half_conv(D& d, const char* name, int rows, const Half* x, const Half* 
   auto* const prepared = d.template scratch<Half>(name, size);
   d.for_each(name, size, PrepareWeights<N, mirrored>{weight, prepared});
   const int tiles = ceil_div(rows, L::samples) * L::tiles, columns = N::groups * L::b_blocks;
-  const int blocks = lesser(tiles, greater(1, ceil_div(2 * d.multiprocessors(), columns)));
+  // Two blocks a multiprocessor, and none that would wait for a place.
+  const int blocks = lesser(tiles, greater(1, 2 * d.multiprocessors() / columns));
   d.launch(name, dim3(static_cast<unsigned>(blocks), static_cast<unsigned>(columns)), L::threads,
            sizeof(Half) * L::shared_elements, &half_conv<N, mirrored, accumulate>, rows, tiles, x,
            static_cast<const Half*>(prepared), bias, y);

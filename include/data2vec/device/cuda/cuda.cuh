@@ -148,6 +148,10 @@ class CudaContext {
     if (options_.check_each) synchronize(operation);
     if (options_.time_each) stopwatch_.mark(stream_, operation);
   }
+  /// Where the stream has waited for the host: with `time_each` that time is no operation's.
+  void begin() {
+    if (options_.time_each) stopwatch_.mark(stream_, nullptr);
+  }
   /// With `time_each`: seconds and calls by operation since the last call of this, the longest first. It waits.
   std::vector<OperationTime> operation_times() {
     synchronize("operation_times");

@@ -3,18 +3,20 @@
 #pragma once
 
 #include <data2vec/device/cuda/elementwise.cuh>
-#include <data2vec/device/cuda/math.hpp>
+#include <data2vec/device/cuda/gelu_half.cuh>
 #include <data2vec/device/gelu.hpp>
 
 namespace data2vec::inline v0 {
 
 namespace detail::gpu {
 
+template <class T>
 struct Gelu {
-  D2V_HD float operator()(float x) const { return gelu(x); }
+  __device__ float operator()(float x) const { return gelu_of<T>(x); }
 };
+template <class T>
 struct GeluBackward {
-  D2V_HD float operator()(float dy, float x) const { return dy * gelu_derivative(x); }
+  __device__ float operator()(float dy, float x) const { return dy * gelu_derivative_of<T>(x); }
 };
 
 /// dx and y at once: x is read before either is written.
@@ -27,8 +29,8 @@ struct GeluBoth {
     load<n>(dy + n * i, g);
     load<n>(x + n * i, v);
     for (int k = 0; k < n; ++k) {
-      g[k] *= gelu_derivative(v[k]);
-      v[k] = gelu(v[k]);
+      g[k] *= gelu_derivative_of<T>(v[k]);
+      v[k] = gelu_of<T>(v[k]);
     }
     store<n>(dx + n * i, g);
     store<n>(y + n * i, v);
@@ -43,11 +45,11 @@ struct kernel::Gelu<BasicCuda<P>> {
 
   template <class T>
   static void forward(D& d, std::size_t count, const T* x, T* y) {
-    detail::gpu::map(d, "gelu", count, detail::gpu::Gelu{}, y, x);
+    detail::gpu::map(d, "gelu", count, detail::gpu::Gelu<T>{}, y, x);
   }
   template <class T>
   static void backward(D& d, std::size_t count, const T* dy, const T* x, T* dx) {
-    detail::gpu::map(d, "gelu_backward", count, detail::gpu::GeluBackward{}, dx, dy, x);
+    detail::gpu::map(d, "gelu_backward", count, detail::gpu::GeluBackward<T>{}, dx, dy, x);
   }
   template <class T>
   static void backward(D& d, std::size_t count, const T* dy, const T* x, T* dx, T* y) {

@@ -40,8 +40,7 @@ struct kernel::Linear<BasicCuda<P>> {
     detail::gpu::product<P>(d, name, {.m = In, .n = Out, .k = rows, .transposes_b = true, .adds = true}, x, In, dy, Out,
                             static_cast<const T*>(nullptr), dweight, In);
     if (dbias)
-      detail::gpu::column_sums<1, float>(d, name, rows, Out, detail::gpu::ColumnOf<T>{dy, Out},
-                                         detail::gpu::AddChunks<1, float, T>{nullptr, 0, 0, {dbias}});
+      detail::gpu::add_column_sums(d, name, rows, Out, dy, dbias);
   }
 };
 

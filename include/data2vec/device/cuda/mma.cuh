@@ -30,6 +30,31 @@ __device__ inline void load_matrices(const Half* row, std::uint32_t (&x)[4]) {
 #endif
 }
 
+/// 16 bytes from device to shared memory, zeros if not `inside`; they are there after `wait_copies`. `from` is an
+/// address within the array even where nothing is read.
+__device__ inline void copy_pack(Half* to, const Half* from, bool inside) {
+#if defined(__CUDACC__)
+  const auto address = static_cast<std::uint32_t>(__cvta_generic_to_shared(to));
+  asm volatile("cp.async.cg.shared.global [%0], [%1], 16, %2;" ::"r"(address), "l"(from), "r"(inside ? 16 : 0)
+               : "memory");
+#else
+  *reinterpret_cast<Pack<Half, 8>*>(to) = inside ? *reinterpret_cast<const Pack<Half, 8>*>(from) : Pack<Half, 8>{};
+#endif
+}
+/// Ends a group of copies.
+__device__ inline void commit_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.commit_group;" ::: "memory");
+#endif
+}
+/// Waits until all of this thread's groups but the last `pending` have arrived; other threads' ask for a barrier too.
+template <int pending = 0>
+__device__ inline void wait_copies() {
+#if defined(__CUDACC__)
+  asm volatile("cp.async.wait_group %0;" ::"n"(pending) : "memory");
+#endif
+}
+
 /// c += a b.
 __device__ inline void multiply_add(float (&c)[4], const std::uint32_t (&a)[4], std::uint32_t b0, std::uint32_t b1) {
 #if defined(__CUDACC__)

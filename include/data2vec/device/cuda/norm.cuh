@@ -4,7 +4,7 @@
 
 #include <data2vec/device/cuda/columns.cuh>
 #include <data2vec/device/cuda/element.cuh>
-#include <data2vec/device/cuda/math.hpp>
+#include <data2vec/device/cuda/gelu_half.cuh>
 #include <data2vec/device/norm.hpp>
 
 namespace data2vec::inline v0 {
@@ -86,9 +86,12 @@ __device__ void norm_row(const T* row, float eps, float* stats, T* y, F f) {
   norm_values<C>(x, eps, stats, y, f);
 }
 
-/// dx of a row, g = f(dy, normed, channel) being the gradient of the normed values.
-template <int C, class T, class F>
-__device__ void norm_row_gradient(const T* dy, const T* row, const float* stats, T* dx, F f) {
+struct NoSums {
+  __device__ void operator()(int, int, float, float) const {}
+};
+/// dx of a row, g = f(dy, normed, channel) being the gradient of the normed values; each(step, k, dy, normed) sees them.
+template <int C, class T, class F, class Each = NoSums>
+__device__ void norm_row_gradient(const T* dy, const T* row, const float* stats, T* dx, F f, Each each = {}) {
   using S = RowShape<C, T>;
   const int lane = static_cast<int>(threadIdx.x) % 32;
   const float mean = stats[0], scale = stats[1];
@@ -102,6 +105,7 @@ __device__ void norm_row_gradient(const T* dy, const T* row, const float* stats,
     for (int k = 0; k < S::n; ++k)
       if (S::inside(s, lane)) {
         u[s][k] = (u[s][k] - mean) * scale;
+        each(s, k, g[s][k], u[s][k]);
         g[s][k] = f(g[s][k], u[s][k], S::channel(s, lane) + k);
         sum += g[s][k];
         product = fmaf(g[s][k], u[s][k], product);
@@ -158,6 +162,41 @@ __global__ void __launch_bounds__(128)
                        [=](float g, float, int c) { return gamma ? g * to_float(gamma[c]) : g; });
 }
 
+/// The same for a chunk of the rows, whose sums of dy u and dy, the gradients of gamma and beta, go to partial (chunks,
+/// 2, C). Grid: chunks.
+template <int C, class T>
+__global__ void __launch_bounds__(128) layer_norm_gradient_chunk(int rows, int chunk_rows, const T* dy, const T* x,
+                                                                 const T* gamma, const float* stats, T* dx,
+                                                                 float* partial) {
+  using S = RowShape<C, T>;
+  static __shared__ float part[4][C];
+  const int warp = static_cast<int>(threadIdx.x) / 32, lane = static_cast<int>(threadIdx.x) % 32;
+  const int first = static_cast<int>(blockIdx.x) * chunk_rows, end = min(rows, first + chunk_rows);
+  float sums[2][S::steps][S::n] = {};
+  for (int row = first + warp; row < end; row += 4) {
+    const std::size_t at = static_cast<std::size_t>(row) * C;
+    norm_row_gradient<C>(
+        dy + at, x + at, stats + 2 * row, dx + at, [=](float g, float, int c) { return g * to_float(gamma[c]); },
+        [&](int s, int k, float g, float u) {
+          sums[0][s][k] = fmaf(g, u, sums[0][s][k]);
+          sums[1][s][k] += g;
+        });
+  }
+#pragma unroll
+  for (int i = 0; i < 2; ++i) {
+    if (i > 0) __syncthreads();
+#pragma unroll
+    for (int s = 0; s < S::steps; ++s)
+#pragma unroll
+      for (int k = 0; k < S::n; ++k)
+        if (S::inside(s, lane)) part[warp][S::channel(s, lane) + k] = sums[i][s][k];
+    __syncthreads();
+    for (int c = static_cast<int>(threadIdx.x); c < C; c += 128)
+      partial[(static_cast<std::size_t>(blockIdx.x) * 2 + i) * C + c] =
+          (part[0][c] + part[1][c]) + (part[2][c] + part[3][c]);
+  }
+}
+
 template <int C, class T>
 __global__ void __launch_bounds__(128)
     norm_gelu_rows(int rows, const T* x, float eps, const T* residual, T* y, float* stats) {
@@ -165,7 +204,7 @@ __global__ void __launch_bounds__(128)
   if (row >= rows) return;
   const std::size_t at = static_cast<std::size_t>(row) * C;
   norm_row<C>(x + at, eps, stats ? stats + 2 * row : nullptr, y + at,
-              [=](float u, int c) { return residual ? gelu(u) + to_float(residual[at + c]) : gelu(u); });
+              [=](float u, int c) { return residual ? gelu_of<T>(u) + to_float(residual[at + c]) : gelu_of<T>(u); });
 }
 
 template <int C, class T>
@@ -175,7 +214,7 @@ __global__ void __launch_bounds__(128)
   if (row >= rows) return;
   const std::size_t at = static_cast<std::size_t>(row) * C;
   norm_row_gradient<C>(dy + at, x + at, stats + 2 * row, dx + at,
-                       [](float g, float u, int) { return g * gelu_derivative(u); });
+                       [](float g, float u, int) { return g * gelu_derivative_of<T>(u); });
 }
 
 /// Gradients of gamma (dy u) and beta (dy).
@@ -244,13 +283,24 @@ struct kernel::Norm<BasicCuda<P>> {
   template <int C, class T>
   static void layer_norm_backward(D& d, int rows, const T* dy, const T* x, const T* gamma, const T* stats, T* dx,
                                   T* dgamma, T* dbeta) {
+    constexpr const char* name = "layer_norm_backward";
+    const float* const numbers = detail::gpu::numbers(stats);
+    detail::gpu::AddChunks<2, float, T> add{nullptr, 0, C, {dgamma, dbeta}};
+    if constexpr (detail::gpu::RowShape<C, T>::steps * detail::gpu::RowShape<C, T>::n <= 32) {
+      if (dgamma && rows > 0) {
+        const detail::gpu::ColumnPlan plan(rows);
+        auto* const partial = d.template scratch<float>(name, static_cast<std::size_t>(plan.chunks) * 2 * C);
+        d.launch(name, static_cast<unsigned>(plan.chunks), 128, 0, &detail::gpu::layer_norm_gradient_chunk<C, T>, rows,
+                 plan.chunk_rows, dy, x, gamma, numbers, dx, partial);
+        add.partial = partial;
+        add.chunks = plan.chunks;
+        return detail::gpu::run_add_chunks(d, name, add);
+      }
+    }
     // Sums first: dx may take the place of dy.
     if (dgamma)
-      detail::gpu::column_sums<2, float>(d, "layer_norm_backward", rows, C,
-                                         detail::gpu::NormSums<T>{dy, x, detail::gpu::numbers(stats), C},
-                                         detail::gpu::AddChunks<2, float, T>{nullptr, 0, 0, {dgamma, dbeta}});
-    d.launch("layer_norm_backward", blocks(rows), 128, 0, &detail::gpu::layer_norm_gradient_rows<C, T>, rows, dy, x,
-             gamma, detail::gpu::numbers(stats), dx);
+      detail::gpu::column_sums<2, float>(d, name, rows, C, detail::gpu::NormSums<T>{dy, x, numbers, C}, add);
+    d.launch(name, blocks(rows), 128, 0, &detail::gpu::layer_norm_gradient_rows<C, T>, rows, dy, x, gamma, numbers, dx);
   }
 
   template <int C, class T>

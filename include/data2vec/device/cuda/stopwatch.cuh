@@ -31,7 +31,8 @@ class Stopwatch {
     for (const Mark& mark : marks_) cudaEventDestroy(mark.event);
   }
 
-  /// The end of `operation`, a literal: it began where the one before it ended.
+  /// The end of `operation`, a literal: it began where the one before it ended. Null: no operation, what was before is
+  /// nobody's.
   void mark(cudaStream_t stream, const char* operation) {
     if (used_ == marks_.size()) {
       marks_.push_back({});
@@ -45,6 +46,7 @@ class Stopwatch {
   std::vector<OperationTime> times() {
     std::vector<OperationTime> all;
     for (std::size_t i = 1; i < used_; ++i) {
+      if (!marks_[i].operation) continue;
       float milliseconds = 0;
       check(cudaEventElapsedTime(&milliseconds, marks_[i - 1].event, marks_[i].event), "stopwatch");
       auto found = std::find_if(all.begin(), all.end(),

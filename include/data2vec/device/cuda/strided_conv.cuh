@@ -108,9 +108,7 @@ struct kernel::StridedConv<BasicCuda<P>> {
     constexpr const char* name = "strided_conv_weight_gradient";
     if (rows == 0 || S.out_length() == 0) return;
     if (dbias)
-      detail::gpu::column_sums<1, float>(d, name, rows * S.out_length(), S.out_channels,
-                                         detail::gpu::ColumnOf<T>{dy, S.out_channels},
-                                         detail::gpu::AddChunks<1, float, T>{nullptr, 0, 0, {dbias}});
+      detail::gpu::add_column_sums(d, name, rows * S.out_length(), S.out_channels, dy, dbias);
     float* sums = nullptr;
     if constexpr (sizeof(T) == sizeof(float))
       sums = scratch;

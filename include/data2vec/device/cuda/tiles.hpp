@@ -106,8 +106,14 @@ struct MmaConvTile {
   static constexpr int pixels = samples * area, warps = ceil_div(pixels, 32), threads = 32 * warps;
   static constexpr int patch_elements = samples * patch * stride, tap_elements = b_block * stride;
   static constexpr int tap_block = greater(1, lesser(taps, (most_elements - patch_elements) / tap_elements));
-  static constexpr int shared_elements = patch_elements + tap_block * tap_elements;
   static constexpr bool weights_stay = tap_block == taps && a_steps == 1;
+  /// Two patches: one is filled while the other is read.
+  static constexpr int stages = weights_stay && 2 * patch_elements + taps * tap_elements <= most_elements ? 2 : 1;
+  static constexpr int shared_elements = stages * patch_elements + tap_block * tap_elements;
+  /// Whether results pass through the room of a patch, so that whole packs are written.
+  static constexpr int out_stride = b_block + 8;
+  static constexpr bool whole_packs =
+      B % 8 == 0 && b_block * b_blocks == B && 32 * warps * out_stride <= patch_elements;
 
   /// Pixel `p` of a block as its place in the patches for the window's first tap.
   D2V_HD static constexpr int place(int p) {
@@ -140,7 +146,8 @@ struct MmaConvTile {
   static constexpr int tap_tiles = ceil_div(taps, 9), tap_warps = ceil_div(taps, tap_tiles);
   static constexpr int sum_pixels = ceil_div(pixels, 16) * 16, gradient_stride = b_block + 8;
   static constexpr int gradient_elements = patch_elements + sum_pixels * gradient_stride;
-  static constexpr int gradient_bytes = 2 * gradient_elements + 4 * sum_pixels;
+  static constexpr int gradient_stages = 2 * gradient_elements + 2 * sum_pixels <= most_elements ? 2 : 1;
+  static constexpr int gradient_bytes = 2 * gradient_stages * gradient_elements + 4 * sum_pixels;
 };
 
 /// The gradient of a convolution's weights for one tap: 4 x 4 of A x B per thread; threads that are left over share the

@@ -37,6 +37,8 @@ inline dim3 threadIdx, blockIdx, blockDim, gridDim;
 
 using std::isfinite;
 inline int min(int a, int b) { return a < b ? a : b; }
+inline float __expf(float x) { return std::exp(x); }
+inline float __fdividef(float a, float b) { return a / b; }
 
 namespace host_device {
 
