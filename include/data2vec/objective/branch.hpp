@@ -179,17 +179,38 @@ struct BranchStep {
                                 double* moments, const int* sample_lengths = nullptr) {
     static_assert(masks % G == 0);
     index.set_lengths(sample_lengths);
-    teach(pass, student, teacher, samples, teacher_samples, w, index, NoObserver{});
     Pass<Dev, true> group = pass;
     group.draws.masks = G;
     LossSums sums;
     for (int first = 0; first < masks; first += G) {
       group.draws.first_mask = first;
       index.draw(group.draws);
+      if (first == 0) teach(pass, student, teacher, samples, teacher_samples, w, index, NoObserver{});
       sums += learn(group, student, gradient, samples, static_cast<const T*>(nullptr), options.mask_noise_std,
                     options.loss, sample_size, w, index, first > 0, moments, NoObserver{});
     }
     learn_local(pass, student, gradient, samples, w, lengths(index));
+    return sums;
+  }
+
+  /// The same as a GPU's trainer calls it: on all masks of `index`, which are drawn; the sums come when the step has run.
+  template <class Dev, class T, int B>
+  static void step_drawn(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
+                         const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B> teacher_samples,
+                         const BranchOptions& options, double sample_size, const Workspace<T, B>& w,
+                         const Indices<B>& index, double* moments) {
+    step(pass, student, teacher, gradient, samples, teacher_samples, static_cast<const T*>(nullptr),
+         options.mask_noise_std, options.loss, sample_size, w, index, moments);
+  }
+  static constexpr int loss_terms = 1 + has_shared + has_recon + has_cls;
+  /// The sums over `sample_size` hidden positions, from those that the losses of a step returned one after the other.
+  static LossSums sums_of(const double* terms, const BranchOptions& options, double sample_size) {
+    LossSums sums;
+    if constexpr (has_shared) sums.shared = options.loss.d2v_loss * loss_scale * *terms++;
+    sums.regression = options.loss.d2v_loss * loss_scale * *terms++;
+    if constexpr (has_recon) sums.recon = options.loss.recon_loss * loss_scale * *terms++;
+    if constexpr (has_cls) sums.cls = options.loss.cls_loss * loss_scale * *terms++;
+    sums.sample_size = sample_size;
     return sums;
   }
 
@@ -202,7 +223,6 @@ struct BranchStep {
     Enc::tokens(pass.device, student.branch.front.local_encoder, samples, w.local, w.local_tape, lengths(index));
     drop_tokens<M, B>(pass, w.local);
     observe("local_features", 0, w.local.data, w.local.size);
-    Enc::Rows::index_all(index.teacher, valid(index));
     make_targets(pass, student, teacher, teacher_samples, w, index, observe);
   }
 

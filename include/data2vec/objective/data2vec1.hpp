@@ -35,9 +35,9 @@ struct Data2Vec1Model {
   static constexpr Data2Vec1Config variant = O;
   static constexpr int branches = 1;
   static constexpr bool has_teacher = true;
+  template <int i>
+  using BranchAt = Data2Vec1Step<C, Br, O>;
   using First = Data2Vec1Step<C, Br, O>;
-  template <int>
-  using BranchAt = First;
   static constexpr bool vision = First::vision, text = First::text, speech = !vision && !text;
   static constexpr bool beit = vision && O.vision == VisionVariant::beit;
 

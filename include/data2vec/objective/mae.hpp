@@ -167,6 +167,18 @@ struct MaeStep {
     index.draw(pass.draws);
     return step(pass, student, gradient, samples, sample_size, w, index, moments, [](auto&&...) {});
   }
+
+  /// The same as a GPU's trainer calls it: the masks of `index` are drawn; the sums come when the step has run.
+  template <class Dev, class T, int B>
+  static void step_drawn(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>&,
+                         const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B>, const BranchOptions&,
+                         double sample_size, const Workspace<T, B>& w, const Indices<B>& index, double* moments) {
+    step(pass, student, gradient, samples, sample_size, w, index, moments, [](auto&&...) {});
+  }
+  static constexpr int loss_terms = 1;
+  static PixelSums sums_of(const double* terms, const BranchOptions&, double sample_size) {
+    return {terms[0] / values, sample_size};
+  }
 };
 
 namespace detail {

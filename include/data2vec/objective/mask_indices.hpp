@@ -111,10 +111,11 @@ struct MaskIndices {
     complete();
   }
 
-  /// Completes the indices once `student.keep`, `restore` and `masked` are there.
+  /// Completes the indices, the teacher's too, once lengths, `student.keep`, `restore` and `masked` are there.
   void complete() const {
     const int* valid_tokens = nullptr;
     if constexpr (padded) valid_tokens = padding.valid.data;
+    Enc::Rows::index_all(teacher, valid_tokens);
     Enc::Rows::index_rows(
         M, student, valid_tokens, [&](int n) { return shown(n); },
         [&](int n, auto&& hide) {

@@ -45,6 +45,8 @@ namespace data2vec::inline v0 {
 ///   moment_rows, moment_width   sums and sums of squares per channel of predictions, then targets: 4, or 0 for none
 ///   options()          BranchOptions as the configurations have them
 ///   step_by_masks(...) forward and backward of a chunk (see objective/branch.hpp)
+///   step_drawn(...), loss_terms, sums_of(terms, options, sample_size)   (may be absent) for a GPU: the same on indices
+///                      that are complete, and the sums from the `loss_terms` that its losses left on the device
 template <class X>
 concept Objective = requires(float* buffer, std::uint64_t seed, std::string_view name) {
   typename X::template Parameters<float>;

@@ -25,9 +25,15 @@ namespace data2vec::inline v0 {
 template <class Branch>
 struct DeviceReady {
   static constexpr bool alibi = !Branch::M::config.use_alibi_encoder;
-  static constexpr bool positions = !Branch::Dec::config.add_positions_masked;
-  static constexpr bool sees_all = Branch::Dec::sees_all;
   static constexpr bool padding = Branch::M::config.padding == Padding::none;
+  static constexpr bool positions = [] {
+    if constexpr (requires { Branch::Dec::config; }) return !Branch::Dec::config.add_positions_masked;
+    else return true;
+  }();
+  static constexpr bool sees_all = [] {
+    if constexpr (requires { Branch::Dec::sees_all; }) return Branch::Dec::sees_all;
+    else return true;
+  }();
 };
 
 template <class Model, Precision P, int batch>
@@ -41,6 +47,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int sample_size = Branch::M::sample_size, masks = Branch::masks;
   static constexpr int depth = 2;  ///< steps that may be submitted before the first report is fetched
+  static_assert(requires { Branch::loss_terms; },
+                "data2vec: this system of pre-training is not supported on a GPU yet");
   static_assert(DeviceReady<Branch>::alibi,
                 "data2vec: on a GPU ModalityConfig::use_alibi_encoder is not supported yet");
   static_assert(DeviceReady<Branch>::positions,
@@ -48,17 +56,23 @@ class Trainer<Model, BasicCuda<P>, batch> {
   static_assert(DeviceReady<Branch>::sees_all, "data2vec: on a GPU the cross-attention decoder is not supported yet");
   static_assert(DeviceReady<Branch>::padding, "data2vec: on a GPU ModalityConfig::padding is not supported yet");
 
+  /// Whether the teacher may be given another view of the samples.
+  static constexpr bool two_views = [] {
+    if constexpr (requires { Branch::teacher_has_local; }) return Branch::teacher_has_local;
+    else return false;
+  }();
   /// Layer drop decides on the host which blocks run: then every step is launched anew.
   static constexpr bool captured = Model::config.layerdrop == 0 && Branch::M::config.prenet_layerdrop == 0;
 
   /// Bytes of device memory, without the scratch of single operations and the library's own.
   static constexpr std::size_t device_bytes =
-      CudaUpdater<Parameters, P, true>::device_bytes +
+      CudaUpdater<Parameters, P, Model::has_teacher>::device_bytes +
       sizeof(Number) * buffer_size<typename Branch::template Workspace<Number, batch>> +
-      (sizeof(Number) + depth * sizeof(T)) * (Branch::teacher_has_local ? 2 : 1) * std::size_t{batch} * sample_size +
+      (sizeof(Number) + depth * sizeof(T)) * (two_views ? 2 : 1) * std::size_t{batch} * sample_size +
       sizeof(int) * buffer_size<typename Branch::template Indices<batch>>;
 
-  explicit Trainer(const TrainerOptions& options, const CudaOptions& cuda = {}) : options_(options), device_(cuda) {
+  explicit Trainer(const TrainerOptions& options, const CudaOptions& cuda = {})
+      : options_(options), branch_options_(options.of_branch(0)), device_(cuda) {
     if (options.accumulation < 1)
       throw OptionError("TrainerOptions::accumulation: expected 1 or more, found " +
                         std::to_string(options.accumulation));
@@ -71,12 +85,10 @@ class Trainer<Model, BasicCuda<P>, batch> {
     updater_.emplace(device_, 1, [&](std::size_t row) { return piece_of(row); });
     workspace_ = DeviceBuffer<Number>(buffer_size<Workspace>, "workspace");
     samples_ = DeviceBuffer<Number>(sample_numbers, "samples");
-    if (Branch::teacher_has_local) targets_ = DeviceBuffer<Number>(sample_numbers, "targets");
+    if (two_views) targets_ = DeviceBuffer<Number>(sample_numbers, "targets");
     indices_ = DeviceBuffer<int>(buffer_size<Indices>, "indices");
     ids_ = DeviceBuffer<std::uint32_t>(batch, "ids");
     results_ = DeviceBuffer<double>(results, "results");
-    // The step fills the teacher's index on the host, with the same numbers each time: it lies where both can reach it.
-    all_rows_ = PinnedBuffer<int>(buffer_size<Indices>, "indices");
     for (Slot& slot : slots_) slot.allocate();
     set_schedule(options.schedule);
     restart();
@@ -122,7 +134,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
       device_.zero("results", device_.deferred_sums(), terms * sizeof(double));
     }
     run(static_cast<std::uint32_t>(update));
-    if (last) updater_->apply(device_, slot.update.data(), results_.data() + 4 * D);
+    if (last) updater_->apply(device_, slot.update.data(), results_.data() + moments);
     device_.copy("report", slot.results.data(), results_.data(), results * sizeof(double));
     device_.copy("report", slot.results.data() + results, device_.deferred_sums(), terms * sizeof(double));
     slot.done.record(device_.stream());
@@ -143,7 +155,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
     --submitted_;
     StepReport report = summarise(slot);
     if (slot.last) {
-      report.gradient_norm = std::sqrt(slot.results[4 * D]);
+      report.gradient_norm = std::sqrt(slot.results[moments]);
       report.updated = is_finite(report.gradient_norm);
       report.skipped = !report.updated;
       --started_;
@@ -177,13 +189,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
  private:
   using Device = BasicCuda<P>;
-  static constexpr int D = Branch::D;
   using Workspace = typename Branch::template Workspace<Number, batch>;
   using Indices = typename Branch::template Indices<batch>;
   static constexpr std::size_t sample_numbers = std::size_t{batch} * sample_size;
   using Gradient = typename Model::template Parameters<Number>;
-  static constexpr std::size_t results = 4 * D + 1;  // moments of channels, the gradient's squares
-  static constexpr std::size_t terms = 3;            // sums of losses, in the order of the step
+  static constexpr int width = Branch::moment_width;
+  static constexpr std::size_t moments = std::size_t{Branch::moment_rows} * width;
+  static constexpr std::size_t results = moments + 1;          // and the gradient's squares
+  static constexpr std::size_t terms = Branch::loss_terms;  // sums of losses, in the order of the step
 
   /// What travels with one step; page-locked.
   struct Slot {
@@ -199,7 +212,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
     void allocate() {
       samples = Upload<T>(sample_numbers, "samples");
-      if (Branch::teacher_has_local) targets = Upload<T>(sample_numbers, "targets");
+      if (two_views) targets = Upload<T>(sample_numbers, "targets");
       indices = PinnedBuffer<int>(buffer_size<Indices>);
       ids = PinnedBuffer<std::uint32_t>(batch + 1);
       update = PinnedBuffer<FusedUpdate>(1);
@@ -230,7 +243,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
   /// The host's part of a step.
   void fill(Slot& slot, const Batch<T>& samples, std::int64_t update) {
     std::memcpy(slot.samples.host(), samples.samples.data(), samples.samples.size_bytes());
-    if (Branch::teacher_has_local && !samples.targets.empty())
+    if (two_views && !samples.targets.empty())
       std::memcpy(slot.targets.host(), samples.targets.data(), samples.targets.size_bytes());
     std::memcpy(slot.ids.data(), samples.ids.data(), samples.ids.size_bytes());
     slot.ids[batch] = captured ? static_cast<std::uint32_t>(update) : 0;  // the clock: see run()
@@ -242,14 +255,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
     slot.report = {};
     slot.report.update = update;  // one by one: nvcc 13.0 drops the names of a braced list that a template assigns
     slot.report.learning_rate = lr;
-    slot.report.ema_decay = decay;
+    slot.report.ema_decay = Model::has_teacher ? decay : 0;
   }
 
   void upload(Slot& slot, bool has_targets) {
     slot.samples.send(device_, "samples");
     device_.begin();
     detail::gpu::cast(device_, slot.samples.device(), sample_numbers, samples_.data());
-    if constexpr (Branch::teacher_has_local) {
+    if constexpr (two_views) {
       if (has_targets) slot.targets.send(device_, "targets");
       detail::gpu::cast(device_, (has_targets ? slot.targets : slot.samples).device(), sample_numbers,
                         targets_.data());
@@ -277,14 +290,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
   void launch(std::uint32_t update) {
     using Input = View<const Number, batch, sample_size>;
     const Pass<Device, true> pass{device_, {options_.seed, update, ids_.data(), masks}, options_.rates};
-    const double hidden = static_cast<double>(batch) * options_.accumulation * masks * Branch::R;
-    auto index = bind<Indices>(indices_.data());
-    index.teacher = bind<Indices>(all_rows_.data()).teacher;
-    const Number* const targets = Branch::teacher_has_local ? targets_.data() : samples_.data();
+    const double hidden = static_cast<double>(batch) * options_.accumulation * Branch::positions_per_sample;
+    const Number* const targets = two_views ? targets_.data() : samples_.data();
     device_.defer_sums();
-    Branch::step(pass, read(updater_->weights()), read(updater_->teacher()), Model::template weights<0>(bind<Gradient>(updater_->gradient())),
-                 Input{samples_.data()}, Input{targets}, static_cast<const Number*>(nullptr), options_.mask_noise_std,
-                 options_.loss, hidden, bind<Workspace>(workspace_.data()), index, results_.data());
+    Branch::step_drawn(pass, read(updater_->weights()),
+                       read(Model::has_teacher ? updater_->teacher() : updater_->weights()),
+                       Model::template weights<0>(bind<Gradient>(updater_->gradient())), Input{samples_.data()},
+                       Input{targets}, branch_options_, hidden, bind<Workspace>(workspace_.data()),
+                       bind<Indices>(indices_.data()), results_.data());
     device_.return_sums();
   }
 
@@ -293,24 +306,17 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   StepReport summarise(const Slot& slot) const {
-    const double* const sums = slot.results.data() + results;
-    const LossWeights& w = options_.loss;
-    LossSums loss;
-    int next = 0;
-    loss.regression = w.d2v_loss * Branch::loss_scale * sums[next++];
-    if constexpr (Branch::has_recon) loss.recon = w.recon_loss * Branch::loss_scale * sums[next++];
-    if constexpr (Branch::has_cls) loss.cls = w.cls_loss * Branch::loss_scale * sums[next++];
-    loss.sample_size = static_cast<double>(batch) * slot.micro_batches * masks * Branch::R;
+    const double n = static_cast<double>(batch) * slot.micro_batches * Branch::positions_per_sample;
     StepReport report = slot.report;
-    const double n = loss.sample_size;
-    report.loss = loss.total() / n;
-    report.regression = loss.regression / n;
-    report.cls = loss.cls;
-    report.recon = loss.recon / n;
+    Branch::sums_of(slot.results.data() + results, branch_options_, n).report(report);
     report.sample_size = n;
-    const double* const moments = slot.results.data();
-    report.pred_var = mean_deviation(moments, moments + D, D, n);
-    report.target_var = mean_deviation(moments + 2 * D, moments + 3 * D, D, n);
+    const double* const sums = slot.results.data();
+    if constexpr (Branch::moment_rows >= 4) {
+      report.pred_var = mean_deviation(sums, sums + width, width, n);
+      report.target_var = mean_deviation(sums + 2 * width, sums + 3 * width, width, n);
+    }
+    if constexpr (Branch::moment_rows >= 6)
+      report.shared_pred_var = mean_deviation(sums + 4 * width, sums + 5 * width, width, n);
     return report;
   }
 
@@ -326,13 +332,13 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   TrainerOptions options_;
+  BranchOptions branch_options_;
   Device device_;
-  std::optional<CudaUpdater<Parameters, P, true>> updater_;
+  std::optional<CudaUpdater<Parameters, P, Model::has_teacher>> updater_;
   DeviceBuffer<Number> workspace_, samples_, targets_;
   DeviceBuffer<int> indices_;
   DeviceBuffer<std::uint32_t> ids_;
   DeviceBuffer<double> results_;
-  PinnedBuffer<int> all_rows_;
   std::array<Slot, depth> slots_;
   CapturedWork graph_;
   bool warm_ = false;

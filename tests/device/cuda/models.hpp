@@ -9,8 +9,10 @@
 
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/masking/block.hpp>
+#include <data2vec/masking/random.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/data2vec2.hpp>
+#include <data2vec/objective/mae.hpp>
 #include <data2vec/training/options.hpp>
 
 namespace models {
@@ -57,6 +59,17 @@ inline constexpr Config wide_config = [] {
   return c;
 }();
 struct Wide : Data2Vec2<wide_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
+
+/// A masked autoencoder, with heads wide enough for bfloat16.
+inline constexpr Config mae_config{.embed_dim = 32, .depth = 2, .num_heads = 2, .norm_eps = 1e-6};
+inline constexpr VisionConfig mae_images{
+    .input_size = 8, .patch_size = 2, .in_chans = 1, .modality = {.num_extra_tokens = 1}};
+struct Mae : MaskedAutoencoder<
+                 mae_config, Branch<Vision<mae_images>, RandomMask<16, MaskConfig{.mask_prob = 0.75}>,
+                                    PixelDecoder<PixelDecoderConfig{
+                                        .decoder_embed_dim = 16, .decoder_depth = 1, .decoder_num_heads = 1}>>> {};
+
+inline constexpr std::size_t mae_key_biases = 2 * 32 + 16;  // of two blocks and the decoder's
 
 inline constexpr int batch = 2, sample = 64;
 

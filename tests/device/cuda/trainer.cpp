@@ -21,6 +21,11 @@ TEST_CASE("training with all kinds of dropout agrees with the CPU, with micro-ba
 TEST_CASE("training in bfloat16 agrees with the CPU as far as bfloat16 goes") {
   compare_roughly(train_on_cpu("wide", 4, 1), trace<Wide, Precision::bf16>(4, 1));
 }
+TEST_CASE("a masked autoencoder's training agrees with the CPU, with micro-batches too; in bfloat16 as far as that goes") {
+  compare(train_on_cpu("mae", 4, 1), trace<Mae>(4, 1), 1, mae_key_biases);
+  compare(train_on_cpu("mae", 4, 2), trace<Mae>(4, 2), 2, mae_key_biases);
+  compare_roughly(train_on_cpu("mae", 4, 1), trace<Mae, Precision::bf16>(4, 1));
+}
 TEST_CASE("training with layer drop agrees with the CPU") {
   compare(train_on_cpu("skipping", 4, 1), trace<Skipping>(4, 1), 1);
 }

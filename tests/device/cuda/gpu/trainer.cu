@@ -11,6 +11,8 @@ namespace cases {
 models::Trace train_on_device(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return models::trace<models::Plain>(steps, accumulation);
   if (model == "wide") return models::trace<models::Wide, data2vec::Precision::bf16>(steps, accumulation);
+  if (model == "mae") return models::trace<models::Mae>(steps, accumulation);
+  if (model == "mae in bf16") return models::trace<models::Mae, data2vec::Precision::bf16>(steps, accumulation);
   if (model == "noisy") return models::trace<models::Noisy>(steps, accumulation);
   return models::trace<models::Skipping>(steps, accumulation);
 }

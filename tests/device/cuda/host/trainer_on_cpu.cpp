@@ -23,7 +23,7 @@ Trace train(int steps, int accumulation) {
   const TrainingState state = trainer.state();
   trace.m.assign(state.m, state.m + trainer.size);
   trace.v.assign(state.v, state.v + trainer.size);
-  trace.teacher.assign(state.teacher, state.teacher + trainer.size);
+  if (state.teacher) trace.teacher.assign(state.teacher, state.teacher + trainer.size);
   return trace;
 }
 
@@ -32,6 +32,7 @@ Trace train(int steps, int accumulation) {
 Trace train_on_cpu(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return train<Plain>(steps, accumulation);
   if (model == "wide") return train<Wide>(steps, accumulation);
+  if (model == "mae") return train<Mae>(steps, accumulation);
   if (model == "noisy") return train<Noisy>(steps, accumulation);
   return train<Skipping>(steps, accumulation);
 }
