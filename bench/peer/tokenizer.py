@@ -2,19 +2,25 @@
 """bench/tokenizer beside Hugging Face tokenizers: the same files, the same vocabulary, one core, in processes that take
 turns. Ids must be the same; the ratio is best over best. Needs a Python with `tokenizers`.
 
-  python bench/peer/tokenizer.py --program build/.../bench/tokenizer --bpe DIR [--lines] [--processes 3] FILES...
+  python bench/peer/tokenizer.py --program build/.../bench/tokenizer --bpe DIR [--lines] [--processes 3] \
+    [--json FILE] FILES...
 """
 import argparse
 import array
+import datetime
 import json
 import os
+import shlex
 import subprocess
 import sys
 import time
 import zlib
 
+from compare import machine
+
 
 def worker(arguments):
+    import tokenizers
     from tokenizers import ByteLevelBPETokenizer
 
     texts = []
@@ -42,7 +48,7 @@ def worker(arguments):
     best = min(seconds, key=seconds.get)
     print(json.dumps({"implementation": "tokenizers", "texts": len(texts), "bytes": size, "ids": len(ids),
                       "crc32": zlib.crc32(ids.tobytes()), "variant": best, "all": seconds,
-                      "MB_per_second": 1e-6 * size / seconds[best]}))
+                      "MB_per_second": 1e-6 * size / seconds[best], "version": tokenizers.__version__}))
 
 
 def main():
@@ -52,6 +58,8 @@ def main():
     parser.add_argument("--lines", action="store_true", help="one text a line instead of one a file")
     parser.add_argument("--processes", type=int, default=3)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--json", help="file for the results")
+    parser.add_argument("--commit", default="unknown", help="what --json says of the sources")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("files", nargs="+")
     arguments = parser.parse_args()
@@ -75,7 +83,15 @@ def main():
         print(f"{name:10}  MB/s: " + ", ".join(f"{x:.2f}" for x in rate))
     print(f"tokenizers' fastest call: {results['tokenizers'][0]['variant']}; ids: "
           + ("the same" if len(same) == 1 else f"DIFFERENT: {same}"))
-    print(f"ratio, best over best: {max(rates['data2vec']) / max(rates['tokenizers']):.2f}")
+    ratio = max(rates["data2vec"]) / max(rates["tokenizers"])
+    print(f"ratio, best over best: {ratio:.2f}")
+    if arguments.json:
+        with open(arguments.json, "w") as file:
+            json.dump({"what": "text to ids, one core, MB a second", "date": datetime.date.today().isoformat(),
+                       "machine": machine(), "load": os.getloadavg()[0], "commit": arguments.commit,
+                       "command": shlex.join(["python3", *sys.argv]), "same_ids": len(same) == 1, "ratio": ratio,
+                       "MB_per_second": rates, "processes": results}, file, indent=1)
+            file.write("\n")
     return 0 if len(same) == 1 else 1
 
 
