@@ -147,8 +147,8 @@ void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
   } else if (every_value(json, "betas") && every_value(json, "steps")) {
     need_twin();
     c.kind = CaseKind::standalone;
-  } else if (some_value(json, "mean_masked")) {
-    skip(c, "the mask generator of the baselines");
+  } else if (some_value(json, "samples") && some_value(json, "mean_masked")) {
+    c.kind = CaseKind::baseline_masks;
   } else if (twin) {
     throw std::runtime_error("expected a case or a table (kind, model and tensors, ...), found neither");
   } else {

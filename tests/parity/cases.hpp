@@ -9,7 +9,7 @@ namespace data2vec::parity {
 
 enum class CaseKind {
   pretrain, finetune,                                          ///< a generated program each
-  schedules, mask_statistics, standalone, state_dicts,         ///< tables of many cases
+  schedules, mask_statistics, baseline_masks, standalone, state_dicts,  ///< tables of many cases
   skipped,                                                     ///< a system that is not built yet
   broken,                                                      ///< cannot be read, or its twin is missing
   other,                                                       ///< not a case

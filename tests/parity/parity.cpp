@@ -115,6 +115,7 @@ std::vector<CaseResult> run_table(const FoundCase& c) {
     const Case content(c.path);
     auto results = c.kind == CaseKind::schedules         ? check_schedules(content)
                    : c.kind == CaseKind::mask_statistics ? check_mask_statistics(content)
+                   : c.kind == CaseKind::baseline_masks  ? check_baseline_masks(content)
                    : c.kind == CaseKind::standalone      ? check_standalone(content)
                                                          : check_state_dicts(content);
     for (CaseResult& result : results) result.name = c.name + result.name.substr(content.name().size());

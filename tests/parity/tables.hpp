@@ -34,6 +34,7 @@ CaseResult run_case(std::string name, Run&& run) {
 
 std::vector<CaseResult> check_schedules(const Case& c);
 std::vector<CaseResult> check_mask_statistics(const Case& c);
+std::vector<CaseResult> check_baseline_masks(const Case& c);
 std::vector<CaseResult> check_standalone(const Case& c);
 std::vector<CaseResult> check_state_dicts(const Case& c);
 

@@ -43,9 +43,87 @@ concept CorruptionInside =
     C.leave_unmasked_prob >= 0 && C.random_token_prob >= 0 && C.leave_unmasked_prob + C.random_token_prob <= 1;
 }  // namespace check
 
-/// Policy over rows of up to `token_count` tokens: of n tokens, int(mask_prob n / m + U[0, 1)) distinct starts are
-/// drawn, m = `mask_multiple_length`, each covering m tokens; special tokens are drawn like others. With whole words
-/// all this is of words, a word being a token that begins one and those up to the next.
+/// What `TokenMask` does, for a row length and options that are known at run time: of n tokens, int(mask_prob n / m +
+/// U[0, 1)) distinct starts are drawn, m = `mask_multiple_length`, each covering m tokens; special tokens are drawn like
+/// others. With whole words all this is of words, a word being a token that begins one and those up to the next.
+struct TokenMasking {
+  int tokens = 1;
+  TokenMaskConfig config;
+
+  /// Starts among `units` tokens or words, for u in [0, 1).
+  D2V_HD constexpr int starts_of(int units, double u) const {
+    const int starts = static_cast<int>(config.mask_prob * units / config.mask_multiple_length + u);
+    return starts < units ? starts : units;
+  }
+  /// The most tokens of a row that are predicted. Whole words get three times what single tokens need; where that is
+  /// not enough, the last words of a row are not predicted.
+  D2V_HD constexpr int most() const {
+    const int slots = (config.mask_whole_words ? 3 : 1) * config.mask_multiple_length * starts_of(tokens, 0.9999999);
+    return slots < 1 ? 1 : slots > tokens ? tokens : slots;
+  }
+
+  /// Chooses what becomes of the first `valid` tokens of a row `row` (tokens): writes `actions` (tokens), the row that
+  /// the encoder sees to `seen` (tokens; may be `row`), and the predicted positions, ascending, to `positions` (most);
+  /// returns their number.
+  D2V_HD constexpr int sample(Rng& rng, int valid, const TokenIds& ids, const std::int32_t* row, TokenAction* actions,
+                              std::int32_t* seen, int* positions) const {
+    const auto begins = [&](int t) {
+      return !config.mask_whole_words || t == 0 || !ids.begins_word || ids.begins_word[row[t]] != 0;
+    };
+    int units = 0;
+    for (int t = 0; t < valid; ++t) units += begins(t);
+    Starts starts{starts_of(units, static_cast<double>(rng.uniform())), units};
+    const int slots = most();
+    int count = 0;
+    bool full = false;
+    TokenAction action = TokenAction::none;
+    for (int t = 0; t < tokens; ++t) {
+      if (t >= valid) action = TokenAction::none;
+      else if (begins(t)) action = act(rng, starts);
+      if (full || (action != TokenAction::none && !fits(valid, slots - count, t, begins))) full = true;
+      actions[t] = full ? TokenAction::none : action;
+      if (actions[t] != TokenAction::none) positions[count++] = t;
+    }
+    for (int t = 0; t < tokens; ++t)
+      seen[t] = actions[t] == TokenAction::mask     ? ids.mask
+                : actions[t] == TokenAction::random ? random_token(rng, ids)
+                                                    : row[t];
+    return count;
+  }
+
+ private:
+  struct Starts {
+    int needed, left, covered = 0;  // covered: units that the last start still reaches over
+  };
+  /// The action of the next unit: selection sampling of the starts (Knuth, TAOCP 2, algorithm S), ascending.
+  D2V_HD constexpr TokenAction act(Rng& rng, Starts& s) const {
+    if (s.needed > 0 && static_cast<int>(rng.below(static_cast<std::uint32_t>(s.left))) < s.needed) {
+      --s.needed;
+      s.covered = config.mask_multiple_length;
+    }
+    --s.left;
+    if (s.covered == 0) return TokenAction::none;
+    --s.covered;
+    const double corrupted = config.leave_unmasked_prob + config.random_token_prob;
+    if (corrupted > 0 && static_cast<double>(rng.uniform()) < corrupted)
+      return static_cast<double>(rng.uniform()) < config.leave_unmasked_prob / corrupted ? TokenAction::keep
+                                                                                         : TokenAction::random;
+    return TokenAction::mask;
+  }
+  /// Whether `slots` places hold the rest of the word at `t`.
+  D2V_HD static constexpr bool fits(int valid, int slots, int t, const auto& begins) {
+    int length = 1;
+    if (begins(t))
+      while (t + length < valid && !begins(t + length)) ++length;
+    return length <= slots;
+  }
+  D2V_HD static constexpr std::int32_t random_token(Rng& rng, const TokenIds& ids) {
+    const std::int32_t choices = ids.vocab_size - ids.specials;
+    return ids.specials + static_cast<std::int32_t>(rng.below(static_cast<std::uint32_t>(choices)));
+  }
+};
+
+/// Policy over rows of up to `token_count` tokens (TokenMasking).
 template <int token_count, TokenMaskConfig C>
 struct TokenMask {
   static_assert(check::AtLeast<token_count, 1>, "data2vec: TokenMask needs at least 1 token");
@@ -55,76 +133,14 @@ struct TokenMask {
   static_assert(check::AtLeast<C.mask_multiple_length, 1>,
                 "data2vec: TokenMaskConfig::mask_multiple_length must be at least 1");
   static constexpr TokenMaskConfig config = C;
+  static constexpr TokenMasking masking{token_count, C};
   static constexpr int tokens = token_count;
-  static constexpr double mask_prob = C.mask_prob, corrupted = C.leave_unmasked_prob + C.random_token_prob,
-                          kept_of_corrupted = corrupted > 0 ? C.leave_unmasked_prob / corrupted : 0;
+  static constexpr int most = masking.most();  ///< tokens of a row that are predicted, at most
 
-  /// Starts among `units` tokens or words, for u in [0, 1).
-  D2V_HD static constexpr int starts_of(int units, double u) {
-    const int starts = static_cast<int>(mask_prob * units / C.mask_multiple_length + u);
-    return starts < units ? starts : units;
-  }
-  /// The most tokens of a row that are predicted. Whole words get three times what single tokens need; where that is
-  /// not enough, the last words of a row are not predicted.
-  static constexpr int most = [] {
-    const int slots = (C.mask_whole_words ? 3 : 1) * C.mask_multiple_length * starts_of(token_count, 0.9999999);
-    return slots < 1 ? 1 : slots > token_count ? token_count : slots;
-  }();
-
-  /// Chooses what becomes of the first `valid` tokens of a row `row` (tokens): writes `actions` (tokens), the row that
-  /// the encoder sees to `seen` (tokens; may be `row`), and the predicted positions, ascending, to `positions` (most);
-  /// returns their number.
   D2V_HD static constexpr int sample(Rng& rng, int valid, const TokenIds& ids, const std::int32_t* row,
                                      TokenAction* actions, std::int32_t* seen, int* positions) {
-    const auto begins = [&](int t) {
-      if constexpr (C.mask_whole_words) return t == 0 || !ids.begins_word || ids.begins_word[row[t]] != 0;
-      else return true;
-    };
-    int units = 0;
-    for (int t = 0; t < valid; ++t) units += begins(t);
-    int needed = starts_of(units, static_cast<double>(rng.uniform())), left = units;
-    int count = 0, covered = 0;                   // covered: units that the last start still reaches over
-    bool full = false;
-    TokenAction action = TokenAction::none;
-    for (int t = 0; t < token_count; ++t) {
-      if (t >= valid) action = TokenAction::none;
-      else if (begins(t)) action = act(rng, needed, left, covered);
-      if (full || (action != TokenAction::none && !fits(valid, count, t, begins))) full = true;
-      actions[t] = full ? TokenAction::none : action;
-      if (actions[t] != TokenAction::none) positions[count++] = t;
-    }
-    for (int t = 0; t < token_count; ++t)
-      seen[t] = actions[t] == TokenAction::mask     ? ids.mask
-                : actions[t] == TokenAction::random ? random_token(rng, ids)
-                                                    : row[t];
-    return count;
-  }
-
- private:
-  /// The action of the next unit: selection sampling of the starts (Knuth, TAOCP 2, algorithm S), ascending.
-  D2V_HD static constexpr TokenAction act(Rng& rng, int& needed, int& left, int& covered) {
-    if (needed > 0 && static_cast<int>(rng.below(static_cast<std::uint32_t>(left))) < needed) {
-      --needed;
-      covered = C.mask_multiple_length;
-    }
-    --left;
-    if (covered == 0) return TokenAction::none;
-    --covered;
-    if constexpr (corrupted > 0)
-      if (static_cast<double>(rng.uniform()) < corrupted)
-        return static_cast<double>(rng.uniform()) < kept_of_corrupted ? TokenAction::keep : TokenAction::random;
-    return TokenAction::mask;
-  }
-  /// Whether the places left hold the rest of the word at `t`.
-  D2V_HD static constexpr bool fits(int valid, int count, int t, const auto& begins) {
-    int length = 1;
-    if (begins(t))
-      while (t + length < valid && !begins(t + length)) ++length;
-    return count + length <= most;
-  }
-  D2V_HD static constexpr std::int32_t random_token(Rng& rng, const TokenIds& ids) {
-    const std::int32_t choices = ids.vocab_size - ids.specials;
-    return ids.specials + static_cast<std::int32_t>(rng.below(static_cast<std::uint32_t>(choices)));
+    constexpr TokenMasking here = masking;  // a static member has no address on a device
+    return here.sample(rng, valid, ids, row, actions, seen, positions);
   }
 };
 
