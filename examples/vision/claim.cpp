@@ -20,7 +20,7 @@
 #include "examples/vision/claim_table.hpp"
 #include "examples/vision/data.hpp"
 #include "examples/vision/feature_extractor.hpp"
-#include "examples/vision/model.hpp"
+#include "examples/vision/recipe.hpp"
 
 namespace {
 

@@ -18,7 +18,7 @@
 #include <data2vec/io/lock.hpp>
 
 #include "examples/common/program.hpp"
-#include "examples/vision/model.hpp"
+#include "examples/vision/recipe.hpp"
 #include "examples/vision/parts.hpp"
 #include "examples/vision/report.hpp"
 #include "examples/vision/data.hpp"

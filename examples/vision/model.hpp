@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: MIT
 // The model and the recipe of the example programs: a small vision transformer whose patches cut a small image into 16
-// tokens, and a larger one into some 64. docs/recipe.md says which of these numbers matter.
+// tokens, and a larger one into some 64. docs/recipe.md says which of these numbers matter. nvcc compiles this file too.
 #pragma once
 
 #include <string_view>
 #include <type_traits>
 
 #include <data2vec/data/images.hpp>
-#include <data2vec/data2vec.hpp>
+#include <data2vec/decoder/conv2d.hpp>
+#include <data2vec/masking/block.hpp>
+#include <data2vec/objective/data2vec2.hpp>
 
 #include "examples/vision/systems.hpp"
 
@@ -69,16 +71,6 @@ static_assert(std::string_view(system) == "data2vec2" || !std::is_same_v<System,
 using Model = System::Model;
 inline constexpr int batch_size = System::batch_size, judged_layer = System::judged_layer;
 inline constexpr double learning_rate = System::learning_rate;
-
-/// The pre-training of a system.
-template <class S>
-struct RecipeOf : S {
-  using Trainer = d2v::Trainer<typename S::Model, d2v::Cpu, chunk>;
-  static d2v::Schedule schedule(std::int64_t updates, double lr) {
-    return d2v::CosineSchedule{.lr = lr, .warmup_updates = updates / 20, .max_update = updates};
-  }
-};
-using Recipe = RecipeOf<System>;
 
 /// Fine-tuning with few labels, as the demo runs it. `demo --validation` judges by training images that are held out:
 /// these numbers were chosen by it.

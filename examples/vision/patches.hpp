@@ -4,11 +4,10 @@
 
 #include <data2vec/model/config.hpp>
 
-#include <data_config.hpp>  // height, width, channels, classes, system: examples/config, or written for other data
+#include <data_config.hpp>  // height, width, channels, classes, system, device_batch: config/, or written by ./run
 
 namespace demo {
 
-#include <data_config.hpp>  // height, width, channels, classes, system: examples/vision/config, or written by ./run
 constexpr int patch_side(int side) {
   for (int patch = side <= 32 ? (side + 3) / 4 : (side + 7) / 8; patch < side; ++patch)
     if (side % patch == 0) return patch;

@@ -10,8 +10,9 @@
 #include <data2vec/data2vec.hpp>
 
 #include "examples/common/program.hpp"
-#include "examples/vision/model.hpp"
+#include "examples/vision/recipe.hpp"
 #include "examples/vision/data.hpp"
+#include "examples/vision/device_pretraining.hpp"
 #include "examples/common/pretraining.hpp"
 
 namespace {
@@ -21,15 +22,20 @@ namespace d2v = data2vec;
 struct Options {
   demo::DataOptions data;
   demo::PretrainOptions training{.out = "out/pretrain", .lr = demo::learning_rate, .batch = demo::batch_size};
+  std::string device = "cpu";
+  int encoders = 0;
 };
 
 void run(Options options, const CLI::App& app) {
   demo::PretrainOptions& training = options.training;
+  if (options.device == "cuda" && app.count("--batch") == 0) training.batch = demo::device_batch;
   const d2v::Json extra = demo::open_run(training, app, training.json());
   if (training.resume) training.take(extra["options"]);
   const d2v::ImageSets sets = demo::open_data(options.data);
   const auto statistics = demo::statistics_for(extra, sets.train, options.data.directory);
   std::printf("%zu training images from %s\n", sets.train.size(), options.data.directory.c_str());
+  if (options.device == "cuda")
+    return demo::DevicePretraining(training, sets.train, statistics, options.encoders, training.json()).run();
   demo::pretrain<demo::Recipe>(training, demo::ImageSource(sets.train, statistics), training.json());
 }
 
@@ -46,5 +52,9 @@ int main(int argc, char** argv) {
       ->check(CLI::PositiveNumber);
   app.add_option("--lr", options.training.lr, "highest learning rate of the cosine schedule")
       ->check(CLI::PositiveNumber);
+  app.add_option("--device", options.device, "cuda: on a GPU, in bfloat16; --threads then make batches")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
+  app.add_option("--encoders", options.encoders, "on a GPU: times at which the encoder is written, evenly spread")
+      ->check(CLI::NonNegativeNumber);
   return demo::run_program("pretrain", app, argc, argv, [&] { run(options, app); });
 }

@@ -31,7 +31,7 @@ struct Options {
   int layer = demo::judged_layer, threads = 0;
   double validation = 0.2;
   std::uint64_t seed = 1;
-  bool teacher = false;
+  bool teacher = false, alone = false;
 };
 
 d2v::Json json_of(const d2v::Confusion& confusion, const std::vector<std::string>& names) {
@@ -78,15 +78,16 @@ void run(Options o) {
     results.push_back(demo::judge(name, a, b, width, metric, classes, judging));
     if (!demo::interrupted) demo::print(results.back());
   };
-  if (demo::sample_size <= 64 * 64) {
+  if (!o.alone && demo::sample_size <= 64 * 64) {
     add("raw pixels", pixels(train), pixels(test), demo::sample_size, d2v::Metric::euclidean);
-  } else {
+  } else if (!o.alone) {
     std::printf("%-32s SKIPPED: %zu numbers an image\n", "raw pixels", demo::sample_size);
   }
   d2v::Buffer<float> random(d2v::buffer_size<demo::Model::Parameters<float>>);
   demo::Model::initialise(random.data(), o.seed);
   const std::size_t width = Extractor::width(o.pool);
-  add("encoder, random weights", features(random, train), features(random, test), width, d2v::Metric::cosine);
+  if (!o.alone)
+    add("encoder, random weights", features(random, train), features(random, test), width, d2v::Metric::cosine);
   add("encoder", features(encoder.weights, train), features(encoder.weights, test), width, d2v::Metric::cosine);
   if (demo::interrupted) return;
 
@@ -108,6 +109,7 @@ int main(int argc, char** argv) {
   app.option_defaults()->always_capture_default();
   app.add_option("--weights", options.weights, "weights or checkpoint (.safetensors)")->required();
   app.add_flag("--teacher", options.teacher, "the teacher of a checkpoint instead of the student");
+  app.add_flag("--alone", options.alone, "without pixels and random weights beside it");
   options.data.add_to(app);
   app.add_option("--labels", options.labels, "training images whose labels are used, balanced; 0: all");
   app.add_option("--layer", options.layer, "0: in front of the shared blocks, i: behind block i")

@@ -3,7 +3,14 @@
 // their recipes. `./run pretrain --system mae` and so on compile the programs for one of them.
 #pragma once
 
-#include <data2vec/data2vec.hpp>
+#include <data2vec/decoder/pixel.hpp>
+#include <data2vec/decoder/regression_head.hpp>
+#include <data2vec/masking/beit_block.hpp>
+#include <data2vec/masking/random.hpp>
+#include <data2vec/modality/vision.hpp>
+#include <data2vec/objective/data2vec1.hpp>
+#include <data2vec/objective/mae.hpp>
+#include <data2vec/training/options.hpp>
 
 #include "examples/vision/patches.hpp"
 

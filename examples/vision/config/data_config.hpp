@@ -6,4 +6,5 @@
 namespace demo {
 inline constexpr int height = 28, width = 28, channels = 1, classes = 10;
 inline constexpr char system[] = "data2vec2";
+inline constexpr int device_batch = 512;  // images of an update on a GPU
 }  // namespace demo

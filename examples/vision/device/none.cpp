@@ -1,0 +1,23 @@
+// SPDX-License-Identifier: MIT
+// examples/vision/device_training.hpp in a build without CUDA.
+#include "examples/common/program.hpp"
+#include "examples/vision/device_training.hpp"
+
+namespace demo {
+
+struct DeviceTraining::Impl {};
+
+DeviceTraining::DeviceTraining(const d2v::TrainerOptions&) {
+  throw UsageError("--device: expected cpu, found cuda: this program was built without D2V_CUDA");
+}
+DeviceTraining::~DeviceTraining() = default;
+void DeviceTraining::set(const d2v::Schedule&, const d2v::EmaConfig&) {}
+void DeviceTraining::restart() {}
+void DeviceTraining::submit(const d2v::Batch<float>&) {}
+d2v::StepReport DeviceTraining::fetch() { return {}; }
+void DeviceTraining::pass_over() {}
+std::int64_t DeviceTraining::updates() const { return 0; }
+void DeviceTraining::read_state(const d2v::TrainingState&) {}
+void DeviceTraining::write_state(const d2v::TrainingState&) {}
+
+}  // namespace demo
