@@ -6,8 +6,10 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
-#include <optional>
+#include <filesystem>
+#include <memory>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <data2vec/data/loader.hpp>
@@ -60,6 +62,7 @@ class DevicePretraining {
       training_.write_state(state_.buffers());
     }
     const std::int64_t first = training_.updates();
+    if (options_.resume) std::printf("going on behind update %lld\n", static_cast<long long>(first));
     d2v::JsonLog log(options_.out + "/log.jsonl", first);
     Progress progress(first, options_.updates, options_.batch);
     auto batches = batches_from(first);
@@ -168,8 +171,7 @@ class DevicePretraining {
     progress.note(formatted("%.1f s: %s", seconds_before_ + seconds_since(start_), path.c_str()));
   }
   void write_encoder(const std::string& path) const {
-    d2v::SafetensorsMetadata metadata{{"updates", std::to_string(state_.updates)},
-                                      {"seconds", std::to_string(seconds_before_ + seconds_since(start_))}};
+    d2v::SafetensorsMetadata metadata{{"updates", std::to_string(state_.updates)}};
     for (const auto& [name, value] : kept_.items()) metadata.emplace(name, value.dump());
     d2v::save_encoder<Model>(path, state_.weights, {}, metadata);
   }

@@ -123,6 +123,31 @@ TEST_CASE("programs: a signal saves, and what is resumed ends with the same byte
     CHECK(text_of(folder / (std::string("cut/") + name)) == text_of(folder / (std::string("whole/") + name)));
 }
 
+TEST_CASE("programs: on a device as on the CPU, with the encoder on its way; stopped and resumed too") {
+  const Scratch folder;
+  REQUIRE(pretrain(folder, "cpu", {"--updates", "40", "--batch", "8"}).status == 0);
+  const Ended whole = pretrain(folder, "whole", {"--updates", "40", "--device", "cuda", "--encoders", "4"});
+  INFO(whole.err);
+  REQUIRE(whole.status == 0);
+  CHECK(text_of(folder / "whole/weights.safetensors") == text_of(folder / "cpu/weights.safetensors"));
+  CHECK(lines(text_of(folder / "whole/log.jsonl")) == 40);
+  for (const char* update : {"10", "20", "30", "40"}) {
+    CAPTURE(update);
+    const auto file = SafetensorsFile::open(folder / ("whole/encoder-000000" + std::string(update) + ".safetensors"));
+    CHECK(file.metadata().at("updates") == update);
+  }
+  const Ended stopped = pretrain(folder, "cut", {"--updates", "40", "--device", "cuda"}, "update 1/40");
+  CHECK(stopped.status == 143);
+  const Ended resumed = pretrain(folder, "cut", {"--resume", "--device", "cuda"});
+  INFO(resumed.err);
+  REQUIRE(resumed.status == 0);
+  CHECK(lines(text_of(folder / "cut/log.jsonl")) == 40);
+  CHECK(text_of(folder / "cut/weights.safetensors") == text_of(folder / "cpu/weights.safetensors"));
+  const Ended other = pretrain(folder, "other", {"--updates", "1", "--device", "cuda", "--batch", "12"});
+  CHECK(other.status == 2);
+  CHECK(contains(other.err, "--batch: this program was compiled for 8, found 12"));
+}
+
 TEST_CASE("programs: --minutes fixes the number of updates, --updates repeats the run") {
   const Scratch folder;
   const Ended timed = pretrain(folder, "timed", {"--minutes", "0.01"});

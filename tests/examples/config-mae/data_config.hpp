@@ -5,4 +5,5 @@
 namespace demo {
 inline constexpr int height = 8, width = 8, channels = 1, classes = 3;
 inline constexpr char system[] = "mae";
+inline constexpr int device_batch = 8;
 }  // namespace demo
