@@ -135,6 +135,11 @@ Words recognise_words(demo::Parts& parts, const demo::SpeechData& data, std::spa
               return train(words.train, words.test, tuning, start == demo::starts[0]);
             },
             text);
+  for (const char* start : demo::starts)
+    std::printf("%-46s letters %s %% wrong, words %s %%\n",
+                demo::formatted("letters, %s, %d seeds", start, o.seeds).c_str(),
+                demo::rate_over_seeds(parts, start, o.training.seed, o.seeds, "cer").c_str(),
+                demo::rate_over_seeds(parts, start, o.training.seed, o.seeds, "wer").c_str());
   return words;
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include <data2vec/evaluation/run_report.hpp>
+
 #include "examples/common/parts.hpp"
 #include "examples/common/report.hpp"
 #include "examples/speech/feature_extractor.hpp"
@@ -80,12 +82,25 @@ inline d2v::ReportSection masks_section(const SpeechData& data, std::uint64_t se
   return section;
 }
 
-/// Error rates by start and seed, and aligned examples of the first seed.
+/// A rate ("cer" or "wer") of a start over its seeds, in per cent: the mean, and the standard deviation of several.
+inline std::string rate_over_seeds(const Parts& parts, const char* start, std::uint64_t first_seed, int seeds,
+                                   const char* rate) {
+  std::vector<double> rates;
+  for (int i = 0; i < seeds; ++i)
+    if (const std::string name = tuning_name(start, first_seed + static_cast<std::uint64_t>(i));
+        parts.results().contains(name))
+      rates.push_back(parts.results()[name][rate]);
+  const d2v::Score score = d2v::score_of(rates);
+  return formatted("%.2f", 100 * score.value) +
+         (std::isfinite(score.spread) ? formatted(" \xC2\xB1 %.2f", 100 * score.spread) : "");
+}
+
+/// Error rates by start and seed with their means, and aligned examples of the first seed.
 inline d2v::ReportSection recognition_section(const Parts& parts, std::uint64_t first_seed, int seeds,
                                               const std::string& how) {
   d2v::ReportSection section{.title = "From recordings to words", .paragraph = how,
                              .header = {"start", "seed", "letters wrong, %", "words wrong, %", "without an error"}};
-  for (const char* start : starts)
+  for (const char* start : starts) {
     for (int i = 0; i < seeds; ++i) {
       const std::string name = tuning_name(start, first_seed + static_cast<std::uint64_t>(i));
       if (!parts.results().contains(name)) continue;
@@ -99,6 +114,11 @@ inline d2v::ReportSection recognition_section(const Parts& parts, std::uint64_t 
       for (std::size_t k = 0; k < std::min<std::size_t>(4, r["examples"].size()); ++k)
         section.text += r["examples"][k]["aligned"].get<std::string>() + "\n";
     }
+    if (seeds > 1)
+      section.rows.push_back({start, formatted("mean of %d", seeds),
+                              rate_over_seeds(parts, start, first_seed, seeds, "cer"),
+                              rate_over_seeds(parts, start, first_seed, seeds, "wer"), ""});
+  }
   if (parts.results().contains(overfit_name)) {
     const d2v::Json& r = parts.results()[overfit_name];
     section.rows.push_back({overfit_name, "", formatted("%.2f", 100 * r["cer"].get<double>()),

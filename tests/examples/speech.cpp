@@ -123,14 +123,19 @@ TEST_CASE("speech programs: fine-tuned to letters beside training from scratch; 
   expect(folder, 2, again, {"--resume: expected the options"});
 
   expect(folder, 0,
-         {"speech/demo", "--data", folder / "data", "--out", folder / "demo", "--updates", "3", "--seeds", "1",
+         {"speech/demo", "--data", folder / "data", "--out", folder / "demo", "--updates", "3", "--seeds", "2",
           "--tuning-updates", "2"},
-         {"encoder, pre-trained", "ten utterances by heart", "letters, from scratch, seed 1", "report.html"});
+         {"encoder, pre-trained", "ten utterances by heart", "letters, from scratch, seed 2",
+          "letters, pre-trained, 2 seeds", "report.html"});
   const Json report = Json::parse(text_of(folder / "demo/report.json"));
   CHECK(report["accuracy"].size() == 6);
   CHECK(report["curve"].size() == 3);
   CHECK(report["sections"].size() == 2);
-  CHECK(report["sections"][0]["rows"].size() == 3);
+  const Json& rows = report["sections"][0]["rows"];
+  REQUIRE(rows.size() == 7);  // two seeds and their mean for each start, and the ten utterances
+  CHECK(rows[5][0] == "from scratch");
+  CHECK(rows[5][1] == "mean of 2");
+  CHECK(contains(rows[5][2].get<std::string>(), " \xC2\xB1 "));
   CHECK(contains(report["sections"][0]["text"].get<std::string>(), "REF:"));
   CHECK(contains(text_of(folder / "demo/report.html"), "data:image/png"));
 }

@@ -91,6 +91,7 @@ TEST_CASE("parity: an option that is not supported fails the case by its name") 
       {"/model/shared_decoder", 7, "option model.shared_decoder: expected an object, found 7"},
       {"/model/shared_decoder", {{"new_option", 1}}, "option model.shared_decoder.new_option: not known"},
       {"/model/encoder_dropout", 0.1, "option model.encoder_dropout: expected 0, false or null"},
+      {"/model/modalities/image/mask_channel_prob", 0.1, "mask_channel_prob: expected 0, false or null"},
       {"/model/depth", 1.5, "option model.depth: expected a whole number"},
       {"/model/depth", -1, "option model.depth: expected a whole number"},
       {"/model/mlp_ratio", "x; int y", "option model.mlp_ratio: expected a number"},
