@@ -57,6 +57,11 @@ void rows(R& run, int count, int targets) {
   run.keep("add_repeated", repeated, 3 * 5 * C, 0);
   device::mean_rows<C>(d, 3, 5, repeated, mean);
   run.keep("mean_rows", mean, 3 * C, rounding(1));
+  float *scaled = run.space(15 * C), *dots = run.in(numbers(C, 12));
+  device::scale_channels<C>(d, 15, repeated, run.in(numbers(C, 13)), scaled);
+  run.keep("scale_channels", scaled, 15 * C, 0);
+  device::channel_dots<C>(d, 15, repeated, scaled, dots);
+  run.keep("channel_dots", dots, C, rounding(15));
   const auto n = static_cast<std::size_t>(count), m = static_cast<std::size_t>(targets);
   const int* index = run.in(indices(n, 6, -1, targets));
   float *y = run.space(n * C), *z = run.in(numbers(m * C, 7));
