@@ -159,7 +159,7 @@ void classify_json(FoundCase& c, const Json& json, const std::string& sources) {
 }  // namespace
 
 FoundCase classify(const std::string& path, const std::string& name, const std::string& sources) {
-  FoundCase c{path, name, CaseKind::other, "", ""};
+  FoundCase c{path, name, CaseKind::other, "", "", ""};
   try {
     const auto bytes = read_file(path);
     const char* text = reinterpret_cast<const char*>(bytes.data());
@@ -183,6 +183,29 @@ std::vector<FoundCase> find_cases(const std::string& folder, const std::string& 
     cases.push_back(classify(path.string(), name, sources));
   }
   return cases;
+}
+
+void use_device(FoundCase& found) {
+  static constexpr std::pair<const char*, const char*> lacks[] = {
+      {".use_alibi_encoder = true", "ALiBi"},
+      {".add_positions_masked = true", "positions added in the decoder"},
+      {"CrossAttentionDecoder", "the cross-attention decoder"},
+      {"Padding::", "padding"},
+  };
+  for (const auto& [mark, what] : lacks)
+    if (found.source.find(mark) != std::string::npos) {
+      found.kind = CaseKind::skipped;
+      found.text = std::string(what) + " on a GPU";
+      return;
+    }
+  // #include "HEADER", types, and a main() that runs run_KIND<Model, ...>.
+  std::string& host = found.source;
+  const std::size_t types = host.find("\n\n") + 2, main = host.find("int main("), run = host.find("run_", main);
+  const std::size_t arguments = host.find('<', run), end = host.find(')', arguments);
+  found.device_source = "#include \"device_step.cuh\"\n\n" + host.substr(types, main - types) +
+                        "data2vec::LossSums data2vec::parity::device_step(int branch, const DeviceStep& step) {\n  return "
+                        "device_steps" + host.substr(arguments, end - arguments) + "(branch, step);\n}\n";
+  host.insert(arguments, "_on_device");
 }
 
 }  // namespace data2vec::parity

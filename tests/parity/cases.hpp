@@ -22,11 +22,15 @@ struct FoundCase {
   CaseKind kind = CaseKind::other;
   std::string text;        ///< why it is skipped, broken or no case
   std::string source;      ///< of the generated program
+  std::string device_source;  ///< of its half for a GPU; empty: it runs on the CPU
 };
 
 /// All *.json below `folder`, sorted by path. `sources` is the folder of the headers that generated programs include:
 /// a kind of case without its header there is not built yet.
 std::vector<FoundCase> find_cases(const std::string& folder, const std::string& sources);
+
+/// Makes the program of a pre-training case one whose steps run on a GPU, or skips it by what a GPU lacks.
+void use_device(FoundCase& found);
 
 /// One file.
 FoundCase classify(const std::string& path, const std::string& name, const std::string& sources);

@@ -10,12 +10,13 @@
 #include <data2vec/objective/mae.hpp>
 
 #include "baseline.hpp"
+#include "device_step.hpp"
 #include "given_mask.hpp"
 
 namespace data2vec::parity {
 
-/// Runs a pre-training case of B samples.
-template <class Model, int B>
+/// Runs a pre-training case of B samples, its step on the CPU or a GPU.
+template <class Model, int B, bool on_device = false>
 void run_mae(const Case& c, Report& r) {
   using Step = typename Model::First;
   using Network = typename Step::Network;
@@ -59,13 +60,26 @@ void run_mae(const Case& c, Report& r) {
   const std::array<std::uint32_t, B> ids{};
   const View<const float, B, Step::M::sample_size> samples{c.f32("in.source", B * Step::M::sample_size).data()};
   std::vector<float> state;  // of the decoder, before its norm
-  const PixelSums sums =
-      Step::step(Pass<Cpu, true>{cpu, {.sample_ids = ids.data()}}, p, g, samples, B * Step::R, w, index, moments.data(),
-                 [&](const std::string& name, int i, const float* x, std::size_t count) {
-                   const bool numbered = name.ends_with("_block");
-                   model.output(name + (numbered ? "." + std::to_string(i) : ""), {x, count});
-                   if (name == "decoder_block") state.assign(x, x + count);
-                 });
+  const auto observe = [&](const std::string& name, int i, const float* x, std::size_t count) {
+    const bool numbered = name.ends_with("_block");
+    model.output(name + (numbered ? "." + std::to_string(i) : ""), {x, count});
+    if (name == "decoder_block") state.assign(x, x + count);
+  };
+  PixelSums sums;
+  if constexpr (on_device) {
+    const LossSums found = device_step(0, {.weights = model.weights.data(),
+                                           .gradient = model.gradient.data(),
+                                           .samples = samples.data,
+                                           .targets = samples.data,
+                                           .sample_size = B * Step::R,
+                                           .indices = indices.data(),
+                                           .moments = moments.data(),
+                                           .observe = observe});
+    sums = {found.regression, found.sample_size};
+  } else {
+    sums = Step::step(Pass<Cpu, true>{cpu, {.sample_ids = ids.data()}}, p, g, samples, B * Step::R, w, index,
+                      moments.data(), observe);
+  }
   model.output("loss", sums.total() / sums.sample_size);
 
   // The case predicts the visible patches too.
@@ -86,6 +100,11 @@ void run_mae(const Case& c, Report& r) {
   model.compare_gradients();
   const double norm = model.compare_update(1);
   if (c.has("out.grad_norm")) model.output("grad_norm", norm);
+}
+
+template <class Model, int B>
+void run_mae_on_device(const Case& c, Report& r) {
+  run_mae<Model, B, true>(c, r);
 }
 
 /// The parameters of a classifier as the reference names them: without "model." in front.

@@ -20,11 +20,11 @@ namespace data2vec::parity {
 namespace {
 
 constexpr const char* help_text =
-    "usage: parity DIR [--device cpu] [--jobs N] [--keep] [--only TEXT]\n"
+    "usage: parity DIR [--device cpu|cuda] [--jobs N] [--keep] [--only TEXT]\n"
     "       parity --source CASE.json\n"
     "\n"
     "  DIR            every case below it is run (JSON with a safetensors twin, and the JSON-only tables); only read\n"
-    "  --device cpu   where the cases run (default: cpu)\n"
+    "  --device cuda  the steps of pre-training run on a GPU, in fp32; other cases are left out (default: cpu)\n"
     "  --jobs N       programs compiled at once (default: the number of processors)\n"
     "  --keep         leave the source of a case that does not compile\n"
     "  --only TEXT    only the cases whose name contains TEXT\n"
@@ -37,7 +37,7 @@ constexpr double case_timeout = 300;             // seconds
 struct Options {
   std::string folder, only, source;
   unsigned jobs = std::max(1u, std::thread::hardware_concurrency());
-  bool keep = false;
+  bool keep = false, cuda = false;
 };
 
 [[noreturn]] void usage(const std::string& problem) {
@@ -58,7 +58,8 @@ Options parse(int argc, char** argv) {
       std::exit(0);
     } else if (word == "--device") {
       const std::string device = value();
-      if (device != "cpu") usage("--device " + device + ": not available in this version, expected cpu");
+      if (device != "cpu" && device != "cuda") usage("--device: expected cpu or cuda, found " + device);
+      options.cuda = device == "cuda";
     } else if (word == "--jobs") {
       const std::string text = value();
       if (text.empty() || text.size() > 4 || text.find_first_not_of("0123456789") != text.npos || std::stoi(text) < 1)
@@ -85,7 +86,7 @@ Options parse(int argc, char** argv) {
 /// Compiles and runs the program of one case.
 CaseResult run_generated(const FoundCase& c, const ProgramCache& cache) {
   CaseResult result{c.name, CaseResult::Status::failed, "", {}};
-  const Program program = cache.get(c.source);
+  const Program program = cache.get(c.source, c.device_source);
   if (program.path.empty()) {
     result.details = {"does not compile:", program.error};
     return result;
@@ -196,6 +197,15 @@ int run(const Options& options) {
   auto cases = find_cases(options.folder, tools.sources);
   if (!options.only.empty())
     std::erase_if(cases, [&](const FoundCase& c) { return c.name.find(options.only) == std::string::npos; });
+  if (options.cuda) {
+    if (tools.device.empty()) {
+      std::fprintf(stderr, "parity: --device cuda: this program was built without D2V_CUDA: ./run parity --device cuda\n");
+      return 3;
+    }
+    std::erase_if(cases, [](const FoundCase& c) { return !c.source.starts_with("#include \"pretrain.hpp\"") &&
+                                                         c.source.find("run_mae<") == std::string::npos; });
+    for (FoundCase& c : cases) use_device(c);
+  }
   const ProgramCache cache(tools, options.keep);
   Printer printer(cases);
   std::atomic<std::size_t> next = 0;

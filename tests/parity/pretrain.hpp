@@ -13,6 +13,7 @@
 
 #include <data2vec/data2vec.hpp>
 
+#include "device_step.hpp"
 #include "given_mask.hpp"
 #include "support.hpp"
 
@@ -80,8 +81,9 @@ inline EmaConfig ema_of(const Case& c) {
           static_cast<std::int64_t>(c.number("model.ema_anneal_end_step"))};
 }
 
-/// Steps of one branch of a model on B samples. The branches of a model in memory take steps by turns.
-template <class Model, int B, int branch = 0>
+/// Steps of one branch of a model on B samples, on the CPU or a GPU; what follows a step is the CPU's. The branches of a
+/// model in memory take steps by turns.
+template <class Model, int B, int branch = 0, bool on_device = false>
 class PretrainCase {
  public:
   using Branch = typename Model::template BranchAt<branch>;
@@ -121,15 +123,28 @@ class PretrainCase {
     std::fill(moments_.begin(), moments_.end(), 0.0);
     const LossWeights loss{case_.number("model.d2v_loss"), case_.number("model.cls_loss"),
                            case_.number("model.recon_loss")};
-    const Pass<Cpu, true> pass{cpu_, {.sample_ids = ids_.data(), .masks = Branch::masks}};
     Result result{};
-    result.sums = Branch::step(
-        pass, model_.template weights_of<branch>(model_.weights), model_.template weights_of<branch>(model_.teacher),
-        model_.template gradient_of<branch>(),
-        typename Branch::template Samples<float, B>{samples.data()},
-        typename Branch::template Samples<float, B>{targets.data()}, noise.empty() ? nullptr : noise.data(), 0, loss,
-        N * R,
-        bind<typename Branch::template Workspace<float, B>>(workspace_.data()), index, moments_.data(), observe);
+    if constexpr (on_device) {
+      result.sums = device_step(branch, {.weights = model_.weights.data(),
+                                         .teacher = model_.teacher.data(),
+                                         .gradient = model_.gradient.data(),
+                                         .samples = samples.data(),
+                                         .targets = targets.data(),
+                                         .noise = noise.empty() ? nullptr : noise.data(),
+                                         .loss = loss,
+                                         .sample_size = N * R,
+                                         .indices = indices_.data(),
+                                         .moments = moments_.data(),
+                                         .observe = observe});
+    } else {
+      const Pass<Cpu, true> pass{cpu_, {.sample_ids = ids_.data(), .masks = Branch::masks}};
+      result.sums = Branch::step(
+          pass, model_.template weights_of<branch>(model_.weights), model_.template weights_of<branch>(model_.teacher),
+          model_.template gradient_of<branch>(), typename Branch::template Samples<float, B>{samples.data()},
+          typename Branch::template Samples<float, B>{targets.data()}, noise.empty() ? nullptr : noise.data(), 0, loss,
+          N * R, bind<typename Branch::template Workspace<float, B>>(workspace_.data()), index, moments_.data(),
+          observe);
+    }
     result.norm =
         std::sqrt(device::sum_of_squares(cpu_, model_.size, static_cast<const float*>(model_.gradient.data())));
     result.pred_var = mean_deviation(&moments_[0], &moments_[D], D, N * R);
@@ -347,22 +362,36 @@ class PretrainCase {
 };
 
 /// Runs a pre-training case of B samples as `Model`.
-template <class Model, int B>
+template <class Model, int B, bool on_device = false>
 void run_pretrain(const Case& c, Report& report) {
   CaseModel<Model> model(c);
-  PretrainCase<Model, B>(c, report, model).run();
+  PretrainCase<Model, B, 0, on_device>(c, report, model).run();
 }
 
 /// Runs a case over several modalities: one step of each, B samples of the first, ...
-template <class Model, int... B>
-void run_multimodal(const Case& c, Report& report) {
+template <bool on_device, class Model, int... B>
+void run_branches(const Case& c, Report& report) {
   CaseModel<Model> model(c);
   [&]<int... i>(std::integer_sequence<int, i...>) {
-    (PretrainCase<Model, B, i>(c, report, model).one_of_several(i), ...);
+    (PretrainCase<Model, B, i, on_device>(c, report, model).one_of_several(i), ...);
   }(std::make_integer_sequence<int, sizeof...(B)>{});
   const std::string end = "after" + std::to_string(sizeof...(B)) + ".";
   model.compare(c, report, Quantity::parameter, end, model.weights, "params.");
   model.compare(c, report, Quantity::teacher, "teacher_" + end, model.teacher, "teacher.", true);
+}
+template <class Model, int... B>
+void run_multimodal(const Case& c, Report& report) {
+  run_branches<false, Model, B...>(c, report);
+}
+
+/// The same with steps on a GPU.
+template <class Model, int B>
+void run_pretrain_on_device(const Case& c, Report& report) {
+  run_pretrain<Model, B, true>(c, report);
+}
+template <class Model, int... B>
+void run_multimodal_on_device(const Case& c, Report& report) {
+  run_branches<true, Model, B...>(c, report);
 }
 
 }  // namespace data2vec::parity

@@ -27,6 +27,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
+constexpr double compile_timeout = 300;          // seconds
 std::atomic<pid_t> children[256];                // process groups, for the signal handler
 
 void on_signal(int signal) {
@@ -150,11 +151,15 @@ Outcome run_process(const std::vector<std::string>& command, double timeout) {
 }
 
 Toolchain Toolchain::of_build() {
-  Toolchain tools{D2V_PARITY_COMPILER, {}, D2V_PARITY_SOURCES, D2V_PARITY_INCLUDE, D2V_PARITY_LIBRARY};
-  std::istringstream flags(D2V_PARITY_FLAGS);     // separated by |, since paths may hold spaces
-  for (std::string flag; std::getline(flags, flag, '|');)
-    if (!flag.empty()) tools.flags.push_back(flag);
-  return tools;
+  const auto words = [](const char* joined) {     // separated by |, since paths may hold spaces
+    std::istringstream text(joined);
+    std::vector<std::string> found;
+    for (std::string word; std::getline(text, word, '|');)
+      if (!word.empty()) found.push_back(word);
+    return found;
+  };
+  return {D2V_PARITY_COMPILER, words(D2V_PARITY_FLAGS), D2V_PARITY_SOURCES, D2V_PARITY_INCLUDE, D2V_PARITY_LIBRARY,
+          words(D2V_PARITY_DEVICE), words(D2V_PARITY_DEVICE_LINK)};
 }
 
 ProgramCache::ProgramCache(Toolchain toolchain, bool keep)
@@ -165,12 +170,13 @@ ProgramCache::ProgramCache(Toolchain toolchain, bool keep)
   const Outcome outcome = run_process(macros, 60);   // the compiler's version, and what -march=native means here
   if (outcome.status != 0) throw std::runtime_error("the compiler " + tools_.compiler + " fails: " + outcome.output);
   dependencies_ = outcome.output;
-  for (const std::string& flag : tools_.flags) dependencies_ += flag + '\n';
+  for (const auto* const flags : {&tools_.flags, &tools_.device, &tools_.device_link})
+    for (const std::string& flag : *flags) dependencies_ += flag + '\n';
   std::vector<fs::path> headers;
   for (const auto& entry : fs::recursive_directory_iterator(tools_.include))
     if (entry.is_regular_file()) headers.push_back(entry.path());
   for (const auto& entry : fs::directory_iterator(tools_.sources))
-    if (entry.path().extension() == ".hpp") headers.push_back(entry.path());
+    if (entry.path().extension() == ".hpp" || entry.path().extension() == ".cuh") headers.push_back(entry.path());
   std::sort(headers.begin(), headers.end());
   for (const fs::path& header : headers) dependencies_ += header.string() + '\n' + read_text(header);
   dependencies_ += read_text(tools_.library);
@@ -181,8 +187,9 @@ ProgramCache::ProgramCache(Toolchain toolchain, bool keep)
     if (fs::last_write_time(entry.path(), error) < old) fs::remove_all(entry.path(), error);
 }
 
-Program ProgramCache::get(const std::string& source) const {
-  const fs::path folder = fs::path(folder_) / hash_of(source + '\n' + dependencies_), binary = folder / "case";
+Program ProgramCache::get(const std::string& source, const std::string& device_source) const {
+  const fs::path folder = fs::path(folder_) / hash_of(source + '\n' + device_source + '\n' + dependencies_),
+                 binary = folder / "case";
   std::error_code error;
   if (fs::exists(binary, error)) {
     fs::last_write_time(folder, fs::file_time_type::clock::now(), error);
@@ -191,18 +198,34 @@ Program ProgramCache::get(const std::string& source) const {
   const fs::path work = folder.string() + ".tmp" + std::to_string(::getpid());
   fs::create_directories(work);
   std::ofstream(work / "case.cpp") << source;
+  Outcome outcome;
   std::vector<std::string> command{tools_.compiler};
   command.insert(command.end(), tools_.flags.begin(), tools_.flags.end());
   command.insert(command.end(), {"-I" + tools_.sources, "-I" + tools_.include, (work / "case.cpp").string(), "-o",
-                                 (work / "case").string(), tools_.library, "-pthread"});
-  const Outcome outcome = run_process(command, 300);
+                                 (work / "case").string()});
+  double device_seconds = 0;
+  if (!device_source.empty()) {
+    const std::string object = (work / "device.o").string();
+    std::ofstream(work / "device.cu") << device_source;
+    std::vector<std::string> device = tools_.device;
+    device.insert(device.end(), {"-I" + tools_.sources, "-I" + tools_.include, "-c", (work / "device.cu").string(), "-o",
+                                 object});
+    outcome = run_process(device, compile_timeout);
+    device_seconds = outcome.seconds;
+    command.push_back(object);
+  }
+  command.push_back(tools_.library);
+  if (!device_source.empty()) command.insert(command.end(), tools_.device_link.begin(), tools_.device_link.end());
+  command.push_back("-pthread");
+  if (outcome.status == 0 && !outcome.timed_out) outcome = run_process(command, compile_timeout);
+  outcome.seconds += device_seconds;
   Program program{"", "", outcome.seconds};
   if (outcome.status == 0) {
     fs::rename(work, folder, error);              // fails if another process was faster: its program is the same
     if (fs::exists(binary)) program.path = binary.string();
     else program.error = "cannot write " + folder.string() + ": " + error.message();
   } else if (outcome.timed_out) {
-    program.error = "compiling took more than 300 s";
+    program.error = "compiling took more than " + std::to_string(static_cast<int>(compile_timeout)) + " s";
   } else {
     program.error = outcome.status > 128 ? "the compiler was killed by " + signal_name(outcome.status - 128)
                                          : first_errors(outcome.output);

@@ -31,6 +31,8 @@ struct Toolchain {
   std::string sources;                     ///< the folder of tests/parity
   std::string include;                     ///< the library's include folder
   std::string library;                     ///< the static library parity_support
+  std::vector<std::string> device;         ///< what compiles the half of a program for a GPU, with its flags; empty: no CUDA
+  std::vector<std::string> device_link;    ///< flags of linking with it
   static Toolchain of_build();
 };
 
@@ -49,8 +51,8 @@ class ProgramCache {
   /// `keep`: leave the folder of a failed compilation.
   ProgramCache(Toolchain toolchain, bool keep);
 
-  /// Callable from many threads, with different sources.
-  Program get(const std::string& source) const;
+  /// Callable from many threads, with different sources. `device_source`: the half for a GPU, if there is one.
+  Program get(const std::string& source, const std::string& device_source = "") const;
 
  private:
   Toolchain tools_;
