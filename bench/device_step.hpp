@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <span>
 #include <string>
@@ -23,8 +24,9 @@ struct DeviceWork {
   std::size_t bytes = 0;  ///< device memory that the trainer took
 };
 
-/// Training on `samples`, of one batch. Throws DeviceError or OptionError.
+/// Training on `samples`, of one batch: numbers, or tokens. Throws DeviceError or OptionError.
 DeviceWork device_training(std::span<const float> samples, int batch, bool no_dropout);
+DeviceWork device_training(std::span<const std::int32_t> samples, int batch, bool no_dropout);
 
 /// What arithmetic it was compiled for: float32, tf32 or bfloat16.
 const char* device_dtype();

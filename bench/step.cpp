@@ -136,13 +136,10 @@ Work inference(const Options& o) {
 
 Work training_on_device(const Options& o) {
   const auto samples = random_samples<Branch::M>(static_cast<std::size_t>(o.batch) * sample_size);
-  if constexpr (std::is_same_v<Sample, float>) {
-    const auto device = std::make_shared<DeviceWork>(device_training(samples, o.batch, o.no_dropout));
-    const auto loss = std::make_shared<double>(0);
-    return {.run = [device, loss] { *loss = device->run(); }, .last_loss = loss, .chunk = o.batch, .device = device};
-  } else {
-    throw d2v::OptionError("--device: expected cpu for this modality, found cuda");
-  }
+  const auto device =
+      std::make_shared<DeviceWork>(device_training(std::span<const Sample>(samples), o.batch, o.no_dropout));
+  const auto loss = std::make_shared<double>(0);
+  return {.run = [device, loss] { *loss = device->run(); }, .last_loss = loss, .chunk = o.batch, .device = device};
 }
 
 Work work_of(const Options& o) {

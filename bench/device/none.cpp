@@ -6,9 +6,14 @@
 
 namespace bench {
 
-DeviceWork device_training(std::span<const float>, int, bool) {
+namespace {
+[[noreturn]] void refuse() {
   throw data2vec::OptionError("--device: expected cpu, found cuda: this program was built without D2V_CUDA");
 }
+}  // namespace
+
+DeviceWork device_training(std::span<const float>, int, bool) { refuse(); }
+DeviceWork device_training(std::span<const std::int32_t>, int, bool) { refuse(); }
 const char* device_dtype() { return "float32"; }
 
 }  // namespace bench

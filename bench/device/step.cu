@@ -24,7 +24,7 @@ const char* device_dtype() {
   return precision == d2v::Precision::fp32 ? "float32" : precision == d2v::Precision::tf32 ? "tf32" : "bfloat16";
 }
 
-DeviceWork device_training(std::span<const float> samples, int batch, bool no_dropout) {
+DeviceWork device_training(std::span<const Trainer::Sample> samples, int batch, bool no_dropout) {
   if (batch != step_config::batch)
     throw d2v::OptionError("--batch: expected " + std::to_string(step_config::batch) + ", found " +
                            std::to_string(batch));
@@ -34,7 +34,7 @@ DeviceWork device_training(std::span<const float> samples, int batch, bool no_dr
   if (no_dropout) options.rates = {};
   struct State {
     std::optional<Trainer> trainer;
-    std::vector<float> samples;
+    std::vector<Trainer::Sample> samples;
     std::vector<std::uint32_t> ids;
     int submitted = 0;
     double loss = 0;

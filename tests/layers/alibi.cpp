@@ -4,6 +4,8 @@
 
 #include <doctest/doctest.h>
 
+#include <data2vec/device/cpu/alibi.hpp>
+
 #include <cmath>
 #include <cstddef>
 #include <vector>
@@ -16,6 +18,15 @@ std::vector<double> slopes(int heads) {
   std::vector<double> out(static_cast<std::size_t>(heads));
   alibi_slopes(heads, out.data());
   return out;
+}
+
+void learned(int heads, int side, const double* table, int tokens, double* out) {
+  Cpu d;
+  device::learned_bias(d, heads, side, table, tokens, out);
+}
+void learned_backward(int heads, int side, int tokens, const double* dout, double* dtable) {
+  Cpu d;
+  device::learned_bias_gradient(d, heads, side, tokens, dout, dtable);
 }
 
 }  // namespace
@@ -64,11 +75,11 @@ TEST_CASE("learned table: cut to shorter sequences, edges repeated around it for
   // Side 3, entries 10 row + column.
   const std::vector<double> table{0, 1, 2, 10, 11, 12, 20, 21, 22};
   std::vector<double> two(4), four(16), five(25);
-  alibi_learned(1, 3, table.data(), 2, two.data());
+  learned(1, 3, table.data(), 2, two.data());
   CHECK(two == std::vector<double>{0, 1, 10, 11});
-  alibi_learned(1, 3, table.data(), 4, four.data());               // ceil(1 / 2) = 1 row and column in front
+  learned(1, 3, table.data(), 4, four.data());               // ceil(1 / 2) = 1 row and column in front
   CHECK(four == std::vector<double>{0, 0, 1, 2, 0, 0, 1, 2, 10, 10, 11, 12, 20, 20, 21, 22});
-  alibi_learned(1, 3, table.data(), 5, five.data());
+  learned(1, 3, table.data(), 5, five.data());
   CHECK(five == std::vector<double>{0, 0, 1, 2, 2, 0, 0, 1, 2, 2, 10, 10, 11, 12, 12, 20, 20, 21, 22, 22,
                                     20, 20, 21, 22, 22});
   CHECK(alibi_table_index(0, 6, 9) == 0);
@@ -85,11 +96,11 @@ TEST_CASE("learned table: the backward is the transpose of the forward, and accu
     std::vector<double> dout(size), out(size);
     for (std::size_t i = 0; i < size; ++i) dout[i] = static_cast<double>(i * 7 % 11) - 5;
     std::vector<double> dtable(heads * side * side, 100.0);
-    alibi_learned_backward(heads, side, tokens, dout.data(), dtable.data());
+    learned_backward(heads, side, tokens, dout.data(), dtable.data());
     for (std::size_t k = 0; k < dtable.size(); ++k) {
       std::vector<double> unit(dtable.size());
       unit[k] = 1;
-      alibi_learned(heads, side, unit.data(), tokens, out.data());
+      learned(heads, side, unit.data(), tokens, out.data());
       double slope = 0;
       for (std::size_t i = 0; i < size; ++i) slope += out[i] * dout[i];
       CHECK(dtable[k] == 100.0 + slope);

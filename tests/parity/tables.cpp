@@ -7,6 +7,7 @@
 #include <functional>
 
 #include <data2vec/device/cpu/adam.hpp>
+#include <data2vec/device/cpu/alibi.hpp>
 #include <data2vec/layers/alibi.hpp>
 #include <data2vec/layers/position.hpp>
 #include <data2vec/training/ema.hpp>
@@ -73,8 +74,9 @@ void check_alibi(const Case& c, Report& r, const std::string& name) {
   } else if (what.starts_with("learned_T")) {
     const auto tables = c.names("alibi.learned_table");
     const std::string table = tables.empty() ? "alibi.learned_table" : tables.front();
-    alibi_learned(number_in(table, "_heads"), number_in(table, "_max"), c.f32(table).data(), number_in(name, "_T"),
-                  found.data());
+    Cpu cpu;
+    device::learned_bias(cpu, number_in(table, "_heads"), number_in(table, "_max"), c.f32(table).data(),
+                         number_in(name, "_T"), found.data());
   } else {
     throw std::runtime_error(name + ": a table that is not known");
   }

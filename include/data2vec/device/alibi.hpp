@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: MIT
-// Attention bias of the tokens that a row keeps, from a table over all tokens.
+// Attention bias by the distance of tokens, or learned, as a table over all tokens; and of the tokens that a row keeps.
 #pragma once
 
+#include <cmath>
 #include <cstddef>
 
+#include <data2vec/core/macros.hpp>
+#include <data2vec/core/view.hpp>
 #include <data2vec/device/device.hpp>
 
 namespace data2vec::inline v0 {
@@ -13,6 +16,43 @@ template <class D>
 struct Alibi;
 }
 
+/// The slope of `head` (0-based) among `heads`, positive: 2^(-8 (head + 1) / heads) for a power of two; otherwise the
+/// first heads have the slopes of the power of two c below, the others every second slope of 2c.
+D2V_HD inline double alibi_slope(int heads, int head) {
+  int power = 1;
+  while (2 * power <= heads) power *= 2;
+  const int twice = 2 * power;
+  return head < power ? std::exp2(-8.0 * (head + 1) / power) : std::exp2(-8.0 * (2 * (head - power) + 1) / twice);
+}
+
+/// Distance of the cells `a` and `b` of `grid`, along its sides or as the crow flies.
+D2V_HD inline double alibi_distance(Grid grid, int a, int b, bool euclidean) {
+  const double rows = a / grid.width - b / grid.width, columns = a % grid.width - b % grid.width;
+  return euclidean ? std::sqrt(rows * rows + columns * columns) : std::fabs(rows) + std::fabs(columns);
+}
+
+/// out (heads, T, T), T = grid.size(): minus slope times distance, both rounded to T before they are multiplied, as the
+/// reference does; in memory of the host.
+template <class T>
+void alibi_distances(int heads, Grid grid, bool euclidean, T* out) {
+  for (int h = 0; h < heads; ++h) {
+    const T slope = static_cast<T>(alibi_slope(heads, h));
+    for (int i = 0; i < grid.size(); ++i)
+      for (int j = 0; j < grid.size(); ++j) *out++ = slope * static_cast<T>(-alibi_distance(grid, i, j, euclidean));
+  }
+}
+
+/// Row or column of a learned table of side `max_pos` that token `i` of `tokens` reads. A sequence longer than the
+/// table sees it extended by ceil((tokens - max_pos) / 2) copies of its edge on every side, and of that the top left
+/// tokens x tokens: the table sits in the middle, one further from the start when the rest is odd.
+D2V_HD constexpr int alibi_padding(int max_pos, int tokens) {
+  return tokens > max_pos ? (tokens - max_pos + 1) / 2 : 0;
+}
+D2V_HD constexpr int alibi_table_index(int i, int max_pos, int tokens) {
+  const int inside = i - alibi_padding(max_pos, tokens);
+  return inside < 0 ? 0 : inside < max_pos ? inside : max_pos - 1;
+}
+
 /// Sizes of a gather of attention bias: rows keep `visible` of `tokens` tokens, behind `extra` tokens without bias.
 struct BiasShape {
   int rows, heads, tokens, extra, visible;
@@ -20,6 +60,24 @@ struct BiasShape {
 };
 
 namespace device {
+
+/// What `alibi_distances` says, in memory of the device.
+template <Device D, class T>
+void distance_bias(D& d, int heads, Grid grid, bool euclidean, T* table) {
+  kernel::Alibi<D>::template distances<T>(d, heads, grid, euclidean, table);
+}
+
+/// out (heads, tokens, tokens) from a learned table (heads, max_pos, max_pos): see alibi_table_index.
+template <Device D, class T>
+void learned_bias(D& d, int heads, int max_pos, In<T> table, int tokens, T* out) {
+  kernel::Alibi<D>::template learned<T>(d, heads, max_pos, table, tokens, out);
+}
+
+/// Backward of `learned_bias`: dout (heads, tokens, tokens) is added into dtable, in the order of dout.
+template <Device D, class T>
+void learned_bias_gradient(D& d, int heads, int max_pos, int tokens, In<T> dout, T* dtable) {
+  kernel::Alibi<D>::template learned_gradient<T>(d, heads, max_pos, tokens, dout, dtable);
+}
 
 /// bias (rows, heads, S, S), S = extra + visible: table (heads, tokens, tokens) at the kept tokens keep (rows,
 /// visible), zero where a query or a key is an extra token.

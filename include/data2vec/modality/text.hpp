@@ -79,7 +79,7 @@ struct Text {
     struct Tape {
       View<T, C.learned_pos ? 1 : positions, C.learned_pos ? 1 : D> sinusoids;
       View<T, norms ? B : 1, norms ? tokens : 1, norms ? D : 1> embedded, dembedded;
-      View<T, norms ? B : 1, norms ? tokens : 1, 2> stats;
+      View<T, norms ? B : 1, norms ? tokens : 1, kept_numbers<T>(2)> stats;
       static constexpr void visit(auto&& f, auto&... t) {
         f("sinusoids", t.sinusoids...);
         f("embedded", t.embedded...);

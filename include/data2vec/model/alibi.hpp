@@ -79,8 +79,10 @@ struct Alibi {
     void gather() {
       if constexpr (used) {
         if constexpr (C.learned_alibi)
-          alibi_learned(heads, table_side, p.bias.table.data, T_, memory.table.data);
-        else fixed_table(T_, memory.table.data);
+          device::learned_bias(d, heads, table_side, p.bias.table.data, T_, memory.table.data);
+        else
+          device::distance_bias(d, heads, C.alibi_dims == 2 ? grid : Grid{1, T_},
+                                C.alibi_dims == 2 && C.alibi_distance == AlibiDistance::euclidean, memory.table.data);
         device::gather_bias(d, shape, memory.table.data, keep, memory.bias.data);
         if (scale_rows == 1) scale(0);
         if (gradient) device::fill(d, memory.dtable.size, 0, memory.dtable.data);
@@ -113,7 +115,7 @@ struct Alibi {
     /// Call once, after the backward of all blocks.
     void scatter() {
       if constexpr (used && C.learned_alibi)
-        alibi_learned_backward(heads, table_side, T_, memory.dtable.data, gradient->bias.table.data);
+        device::learned_bias_gradient(d, heads, table_side, T_, memory.dtable.data, gradient->bias.table.data);
     }
 
    private:

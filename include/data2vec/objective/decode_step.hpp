@@ -58,13 +58,10 @@ struct DecodeStep {
       if (options.noise) device::copy(d, static_cast<std::size_t>(N) * filled * D, options.noise, drawn);
       else device::normal_noise(d, N, filled * D, pass.draws.at(Site::noise, options.layer, options.noise_deviation), drawn);
       device::gather_rows<D>(d, N * T_, pool.data, index.pool_rows.data, m.input.data);            // (N, T, D)
-      if constexpr (Dec::config.add_positions_masked)
-        for (int n = 0; n < N; ++n)
-          for (int r = 0; r < R; ++r) {
-            const int t = index.masked[n][r];
-            T* token = m.input[n][t].data;
-            device::add(d, D, token, options.positions + static_cast<std::ptrdiff_t>(t) * D, token);
-          }
+      if constexpr (Dec::config.add_positions_masked) {  // the predictions' place is free
+        device::gather_rows<D>(d, N * R, options.positions, index.masked.data, m.prediction.data);
+        device::scatter_add_rows<D>(d, N * R, m.prediction.data, index.masked_rows.data, m.input.data);
+      }
       if constexpr (Dec::config.add_positions_all)
         device::add_repeated(d, N, T_ * D, m.input.data, options.positions, m.input.data);
     }

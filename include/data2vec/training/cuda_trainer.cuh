@@ -9,12 +9,14 @@
 #include <cstring>
 #include <optional>
 #include <string>
+#include <type_traits>
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/error.hpp>
 #include <data2vec/device/cuda/all.cuh>
 #include <data2vec/device/cuda/graph.cuh>
 #include <data2vec/device/cuda/upload.cuh>
+#include <data2vec/training/check_batch.hpp>
 #include <data2vec/training/cuda_updater.cuh>
 #include <data2vec/training/options.hpp>
 #include <data2vec/training/step_report.hpp>
@@ -24,11 +26,10 @@ namespace data2vec::inline v0 {
 /// What keeps a branch from training on a GPU: operations that work on the host's memory between kernels.
 template <class Branch>
 struct DeviceReady {
-  static constexpr bool alibi = !Branch::M::config.use_alibi_encoder;
-  static constexpr bool padding = Branch::M::config.padding == Padding::none;
-  static constexpr bool positions = [] {
-    if constexpr (requires { Branch::Dec::config; }) return !Branch::Dec::config.add_positions_masked;
-    else return true;
+  static constexpr bool padding = [] {
+    if constexpr (requires { Branch::Enc::Local::clears; })
+      if (Branch::Enc::Local::clears) return false;
+    return Branch::M::config.padding != Padding::exact;
   }();
   static constexpr bool sees_all = [] {
     if constexpr (requires { Branch::Dec::sees_all; }) return Branch::Dec::sees_all;
@@ -39,22 +40,23 @@ struct DeviceReady {
 template <class Model, Precision P, int batch>
 class Trainer<Model, BasicCuda<P>, batch> {
  public:
-  using T = float;                                      ///< of samples and of what a checkpoint keeps
+  using T = float;                                      ///< of what a checkpoint keeps
   using Number = typename BasicCuda<P>::Number;         ///< of a step's values and gradients
   using ModelType = Model;
   using Branch = typename Model::First;
+  using Sample = SampleOf<typename Branch::M, T>;       ///< of samples: float, or a token
   using Parameters = typename Model::template Parameters<T>;
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int sample_size = Branch::M::sample_size, masks = Branch::masks;
   static constexpr int depth = 2;  ///< steps that may be submitted before the first report is fetched
   static_assert(requires { Branch::loss_terms; },
                 "data2vec: this system of pre-training is not supported on a GPU yet");
-  static_assert(DeviceReady<Branch>::alibi,
-                "data2vec: on a GPU ModalityConfig::use_alibi_encoder is not supported yet");
-  static_assert(DeviceReady<Branch>::positions,
-                "data2vec: on a GPU DecoderConfig::add_positions_masked is not supported yet");
+  static_assert(Model::branches == 1, "data2vec: on a GPU models of several branches are not supported yet");
+  static_assert(!Model::config.relative_position_bias,
+                "data2vec: on a GPU Config::relative_position_bias is not supported yet");
   static_assert(DeviceReady<Branch>::sees_all, "data2vec: on a GPU the cross-attention decoder is not supported yet");
-  static_assert(DeviceReady<Branch>::padding, "data2vec: on a GPU ModalityConfig::padding is not supported yet");
+  static_assert(DeviceReady<Branch>::padding,
+                "data2vec: on a GPU Padding::exact and SpeechConfig::clear_padding are not supported yet");
 
   /// Whether the teacher may be given another view of the samples.
   static constexpr bool two_views = [] {
@@ -64,11 +66,12 @@ class Trainer<Model, BasicCuda<P>, batch> {
   /// Layer drop decides on the host which blocks run: then every step is launched anew.
   static constexpr bool captured = Model::config.layerdrop == 0 && Branch::M::config.prenet_layerdrop == 0;
 
+  using Value = SampleOf<typename Branch::M, Number>;  ///< a sample's, as the step reads it
   /// Bytes of device memory, without the scratch of single operations and the library's own.
   static constexpr std::size_t device_bytes =
       CudaUpdater<Parameters, P, Model::has_teacher>::device_bytes +
       sizeof(Number) * buffer_size<typename Branch::template Workspace<Number, batch>> +
-      (sizeof(Number) + depth * sizeof(T)) * (two_views ? 2 : 1) * std::size_t{batch} * sample_size +
+      (sizeof(Value) + depth * sizeof(Sample)) * (two_views ? 2 : 1) * std::size_t{batch} * sample_size +
       sizeof(int) * buffer_size<typename Branch::template Indices<batch>>;
 
   explicit Trainer(const TrainerOptions& options, const CudaOptions& cuda = {})
@@ -84,8 +87,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
                         detail::gpu::mebibytes(free) + " free of " + detail::gpu::mebibytes(total));
     updater_.emplace(device_, 1, [&](std::size_t row) { return piece_of(row); });
     workspace_ = DeviceBuffer<Number>(buffer_size<Workspace>, "workspace");
-    samples_ = DeviceBuffer<Number>(sample_numbers, "samples");
-    if (two_views) targets_ = DeviceBuffer<Number>(sample_numbers, "targets");
+    samples_ = DeviceBuffer<Value>(sample_numbers, "samples");
+    if (two_views) targets_ = DeviceBuffer<Value>(sample_numbers, "targets");
     indices_ = DeviceBuffer<int>(buffer_size<Indices>, "indices");
     ids_ = DeviceBuffer<std::uint32_t>(batch, "ids");
     results_ = DeviceBuffer<double>(results, "results");
@@ -112,7 +115,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
   void set_ema(const EmaConfig& ema) { options_.ema = ema; }
 
   /// One update, or with options().accumulation = k one of its k micro-batches, as on the CPU; waits for its report.
-  StepReport step(const Batch<T>& samples) {
+  StepReport step(const Batch<Sample>& samples) {
     submit(samples);
     StepReport report;
     while (submitted_ > 0) report = fetch();
@@ -121,7 +124,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   /// The same without waiting: the batch is copied. Throws OptionError if the batch does not fit or `depth` steps wait
   /// for their reports to be fetched.
-  void submit(const Batch<T>& samples) {
+  void submit(const Batch<Sample>& samples) {
     check(samples);
     Slot& slot = slots_[static_cast<std::size_t>(next_)];
     const bool first = pending_ == 0, last = pending_ + 1 == options_.accumulation;
@@ -200,7 +203,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
 
   /// What travels with one step; page-locked.
   struct Slot {
-    Upload<T> samples, targets;
+    Upload<Sample> samples, targets;
     PinnedBuffer<int> indices;
     PinnedBuffer<std::uint32_t> ids;  // and the update
     PinnedBuffer<FusedUpdate> update;
@@ -211,8 +214,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
     bool last = true;
 
     void allocate() {
-      samples = Upload<T>(sample_numbers, "samples");
-      if (two_views) targets = Upload<T>(sample_numbers, "targets");
+      samples = Upload<Sample>(sample_numbers, "samples");
+      if (two_views) targets = Upload<Sample>(sample_numbers, "targets");
       indices = PinnedBuffer<int>(buffer_size<Indices>);
       ids = PinnedBuffer<std::uint32_t>(batch + 1);
       update = PinnedBuffer<FusedUpdate>(1);
@@ -220,18 +223,14 @@ class Trainer<Model, BasicCuda<P>, batch> {
     }
   };
 
-  void check(const Batch<T>& samples) const {
+  void check(const Batch<Sample>& samples) const {
     if (submitted_ == depth)
       throw OptionError("trainer: expected at most " + std::to_string(depth) +
                         " submitted steps whose reports were not fetched");
     if (samples.ids.size() != static_cast<std::size_t>(batch))
       throw OptionError("batch: expected " + std::to_string(batch) + " samples, found " +
                         std::to_string(samples.ids.size()));
-    for (const auto part : {samples.samples, samples.targets.empty() ? samples.samples : samples.targets})
-      if (part.size() != std::size_t{batch} * sample_size)
-        throw OptionError("batch of " + std::to_string(batch) + " samples: expected " +
-                          std::to_string(std::size_t{batch} * sample_size) + " numbers, found " +
-                          std::to_string(part.size()));
+    check_batch<Branch>(samples);
   }
   void expect_whole() const {
     if (pending_ != 0 || submitted_ != 0)
@@ -241,14 +240,19 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   /// The host's part of a step.
-  void fill(Slot& slot, const Batch<T>& samples, std::int64_t update) {
+  void fill(Slot& slot, const Batch<Sample>& samples, std::int64_t update) {
     std::memcpy(slot.samples.host(), samples.samples.data(), samples.samples.size_bytes());
     if (two_views && !samples.targets.empty())
       std::memcpy(slot.targets.host(), samples.targets.data(), samples.targets.size_bytes());
     std::memcpy(slot.ids.data(), samples.ids.data(), samples.ids.size_bytes());
     slot.ids[batch] = captured ? static_cast<std::uint32_t>(update) : 0;  // the clock: see run()
-    bind<Indices>(slot.indices.data())
-        .draw(Draws{options_.seed, static_cast<std::uint32_t>(update), samples.ids.data(), masks});
+    const auto index = bind<Indices>(slot.indices.data());
+    if constexpr (Branch::padded) {
+      int lengths[batch];
+      for (std::size_t b = 0; b < batch; ++b) lengths[b] = sample_length<Branch>(samples, b);
+      index.set_lengths(lengths);
+    }
+    index.draw(Draws{options_.seed, static_cast<std::uint32_t>(update), samples.ids.data(), masks});
     const OptimizerConfig& o = options_.optimizer;
     const double lr = learning_rate(options_.schedule, update), decay = ema_decay(options_.ema, update + 1);
     slot.update[0] = FusedUpdate::of(adam_step(o, lr, update + 1, 1, true), o.clip_norm, decay);
@@ -258,14 +262,19 @@ class Trainer<Model, BasicCuda<P>, batch> {
     slot.report.ema_decay = Model::has_teacher ? decay : 0;
   }
 
+  void take(const Upload<Sample>& from, DeviceBuffer<Value>& to) {
+    if constexpr (std::is_same_v<Sample, Value>)
+      device_.copy("samples", to.data(), from.device(), sample_numbers * sizeof(Value));
+    else
+      detail::gpu::cast(device_, from.device(), sample_numbers, to.data());
+  }
   void upload(Slot& slot, bool has_targets) {
     slot.samples.send(device_, "samples");
     device_.begin();
-    detail::gpu::cast(device_, slot.samples.device(), sample_numbers, samples_.data());
+    take(slot.samples, samples_);
     if constexpr (two_views) {
       if (has_targets) slot.targets.send(device_, "targets");
-      detail::gpu::cast(device_, (has_targets ? slot.targets : slot.samples).device(), sample_numbers,
-                        targets_.data());
+      take(has_targets ? slot.targets : slot.samples, targets_);
     }
     device_.copy("ids", ids_.data(), slot.ids.data(), batch * sizeof(std::uint32_t));
     device_.copy("clock", device_.clock(), slot.ids.data() + batch, sizeof(std::uint32_t));
@@ -288,10 +297,10 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   void launch(std::uint32_t update) {
-    using Input = View<const Number, batch, sample_size>;
+    using Input = typename Branch::template Samples<Number, batch>;
     const Pass<Device, true> pass{device_, {options_.seed, update, ids_.data(), masks}, options_.rates};
     const double hidden = static_cast<double>(batch) * options_.accumulation * Branch::positions_per_sample;
-    const Number* const targets = two_views ? targets_.data() : samples_.data();
+    const Value* const targets = two_views ? targets_.data() : samples_.data();
     device_.defer_sums();
     Branch::step_drawn(pass, read(updater_->weights()),
                        read(Model::has_teacher ? updater_->teacher() : updater_->weights()),
@@ -335,7 +344,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
   BranchOptions branch_options_;
   Device device_;
   std::optional<CudaUpdater<Parameters, P, Model::has_teacher>> updater_;
-  DeviceBuffer<Number> workspace_, samples_, targets_;
+  DeviceBuffer<Number> workspace_;
+  DeviceBuffer<Value> samples_, targets_;
   DeviceBuffer<int> indices_;
   DeviceBuffer<std::uint32_t> ids_;
   DeviceBuffer<double> results_;

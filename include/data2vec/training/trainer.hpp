@@ -15,6 +15,7 @@
 #include <data2vec/core/error.hpp>
 #include <data2vec/modality/modality.hpp>
 #include <data2vec/objective/objective.hpp>
+#include <data2vec/training/check_batch.hpp>
 #include <data2vec/training/options.hpp>
 #include <data2vec/training/step_report.hpp>
 #include <data2vec/training/updater.hpp>
@@ -210,25 +211,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     if (n == 0 || n % chunk_of<i> != 0)
       throw OptionError("batch: expected a multiple of " + std::to_string(chunk_of<i>) + " samples, found " +
                         std::to_string(n));
-    for (const auto part : {batch.samples, batch.targets.empty() ? batch.samples : batch.targets}) {
-      if (part.size() != static_cast<std::size_t>(n) * B::M::sample_size)
-        throw OptionError("batch of " + std::to_string(n) + " samples: expected " +
-                          std::to_string(n * B::M::sample_size) + " numbers, found " + std::to_string(part.size()));
-      if constexpr (requires { B::M::vocab_size; })
-        for (const auto id : part)
-          if (id < 0 || id >= B::M::vocab_size)
-            throw OptionError("batch: expected token ids below " + std::to_string(B::M::vocab_size) + ", found " +
-                              std::to_string(id));
-    }
-    if (!batch.lengths.empty() && batch.lengths.size() != batch.ids.size())
-      throw OptionError("batch: expected as many lengths as samples, " + std::to_string(n) + ", found " +
-                        std::to_string(batch.lengths.size()));
-    for (const int length : batch.lengths)
-      if (length < (B::padded ? 1 : B::M::sample_size) || length > B::M::sample_size)
-        throw OptionError("batch: expected lengths " + std::string(B::padded ? "from 1 to " : "of ") +
-                          std::to_string(B::M::sample_size) +
-                          (B::padded ? "" : " (ModalityConfig::padding is Padding::none)") + ", found " +
-                          std::to_string(length));
+    check_batch<B>(batch);
     if (pending_ > 0 && branch_ != i)
       throw OptionError("batch: expected branch " + std::to_string(branch_) + " as in the micro-batch before, found " +
                         std::to_string(i));
@@ -236,16 +219,6 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
       throw OptionError("batch: expected " + std::to_string(micro_batch_) +
                         " samples as in the micro-batch before, found " + std::to_string(n));
     return static_cast<int>(n);
-  }
-
-  /// How much of sample `at` is no padding.
-  template <int i>
-  static int length(const BatchOf<i>& batch, std::size_t at) {
-    using M = typename BranchAt<i>::M;
-    if (!batch.lengths.empty()) return batch.lengths[at];
-    if constexpr (requires { M::length_of(batch.samples.data()); })
-      return std::max(1, M::length_of(batch.samples.data() + at * M::sample_size));
-    return M::sample_size;
   }
 
   /// What gradients are divided by: the hidden positions of the update, or, where these are not known yet, of as many
@@ -256,7 +229,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
     if constexpr (B::positions_vary && requires { B::positions_of(1); }) {
       if (known_before<i>()) {
         std::int64_t hidden = 0;
-        for (std::size_t at = 0; at < batch.ids.size(); ++at) hidden += B::positions_of(length<i>(batch, at));
+        for (std::size_t at = 0; at < batch.ids.size(); ++at) hidden += B::positions_of(sample_length<B>(batch, at));
         return static_cast<double>(std::max<std::int64_t>(hidden, 1));
       }
     }
@@ -299,7 +272,7 @@ class Trainer<Model, BasicCpu<Isa>, chunk> {
         batch.targets.empty() ? input.data : batch.targets.data() + offset};
     int lengths[chunk_of<i>];
     if constexpr (B::padded)
-      for (int b = 0; b < chunk_of<i>; ++b) lengths[b] = length<i>(batch, static_cast<std::size_t>(first + b));
+      for (int b = 0; b < chunk_of<i>; ++b) lengths[b] = sample_length<B>(batch, static_cast<std::size_t>(first + b));
     return B::step_by_masks(pass, read<i>(weights().data()),
                             read<i>(Model::has_teacher ? teacher_.data() : weights().data()),
                             Model::template weights<i>(bind<Parameters>(gradient)), input, target, options, divisor,

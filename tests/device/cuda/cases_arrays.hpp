@@ -69,6 +69,10 @@ void rows(R& run, int count, int targets) {
   run.keep("gather_rows", y, n * C, 0);
   device::scatter_add_rows<C>(d, count, run.in(numbers(n * C, 9)), index, z);
   run.keep("scatter_add_rows", z, m * C, 0);
+  constexpr std::size_t many = 500;  // of a target: sums of interleaved rows
+  float* const few = run.in(numbers(2 * C, 14));
+  device::scatter_add_rows<C>(d, many, run.in(numbers(many * C, 15)), run.in(indices(many, 16, -1, 2)), few);
+  run.keep("scatter_add_rows of many", few, 2 * C, rounding(many));
 }
 
 template <class R>

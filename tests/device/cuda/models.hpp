@@ -5,11 +5,15 @@
 #include <cmath>
 #include <cstdint>
 #include <string>
+#include <type_traits>
 #include <vector>
 
+#include <data2vec/decoder/conv1d.hpp>
 #include <data2vec/decoder/conv2d.hpp>
 #include <data2vec/masking/block.hpp>
 #include <data2vec/masking/random.hpp>
+#include <data2vec/modality/speech.hpp>
+#include <data2vec/modality/text.hpp>
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/data2vec2.hpp>
 #include <data2vec/objective/mae.hpp>
@@ -60,6 +64,47 @@ inline constexpr Config wide_config = [] {
 }();
 struct Wide : Data2Vec2<wide_config, Branch<Vision<images>, Inverse, Conv2dDecoder<decoder>>> {};
 
+/// Speech: strided convolutions, relative positions, ALiBi with scales that are learned; prenet and its dropout.
+inline constexpr Config speech_config = [] {
+  Config c = wide_config;
+  c.encoder_dropout = c.attention_dropout = 0.1;
+  c.cls_loss = 0;
+  return c;
+}();
+inline constexpr SpeechConfig waveforms{.input_size = 400,
+                                        .feature_encoder_spec = {{16, 10, 5}, {16, 3, 2}, {16, 2, 2}},
+                                        .conv_pos_width = 9,
+                                        .conv_pos_groups = 4,
+                                        .conv_pos_depth = 3,
+                                        .modality = {.prenet_depth = 1,
+                                                     .prenet_dropout = 0.1,
+                                                     .use_alibi_encoder = true,
+                                                     .learned_alibi_scale = true,
+                                                     .learned_alibi_scale_per_head = true,
+                                                     .padding = Padding::reference}};
+inline constexpr DecoderConfig sequence_decoder{
+    .decoder_dim = 16, .decoder_groups = 4, .decoder_kernel = 3, .decoder_layers = 2, .input_dropout = 0};
+using Waveforms = Speech<waveforms>;
+struct Spoken : Data2Vec2<speech_config,
+                          Branch<Waveforms,
+                                 BlockMask1d<Waveforms::tokens,
+                                             MaskConfig{.mask_prob = 0.35, .mask_prob_adjust = 0.15, .mask_length = 3}>,
+                                 Conv1dDecoder<sequence_decoder>>> {};
+
+/// Text: token embeddings with padding, positions that are learned.
+inline constexpr Config text_config = [] {
+  Config c = wide_config;
+  c.instance_norm_target_layer = false;
+  c.layer_norm_target_layer = true;
+  return c;
+}();
+inline constexpr TextConfig texts{.vocab_size = 40,
+                                  .tokens = 16,
+                                  .max_source_positions = 16,
+                                  .modality = {.num_extra_tokens = 1, .padding = Padding::reference}};
+struct Written : Data2Vec2<text_config, Branch<Text<texts>, RandomMask<16, MaskConfig{.mask_prob = 0.5}>,
+                                               Conv1dDecoder<sequence_decoder, LinearInit::bert>>> {};
+
 /// A masked autoencoder, with heads wide enough for bfloat16.
 inline constexpr Config mae_config{.embed_dim = 32, .depth = 2, .num_heads = 2, .norm_eps = 1e-6};
 inline constexpr VisionConfig mae_images{
@@ -70,6 +115,7 @@ struct Mae : MaskedAutoencoder<
                                         .decoder_embed_dim = 16, .decoder_depth = 1, .decoder_num_heads = 1}>>> {};
 
 inline constexpr std::size_t mae_key_biases = 2 * 32 + 16;  // of two blocks and the decoder's
+inline constexpr std::size_t spoken_key_biases = 3 * 32, written_key_biases = 2 * 32;
 
 inline constexpr int batch = 2, sample = 64;
 
@@ -105,16 +151,22 @@ TrainerOptions options_of(int accumulation) {
   return options;
 }
 
-/// Waves in directions that follow from the ids.
-inline void fill(int step, std::vector<float>& samples, std::vector<std::uint32_t>& ids) {
-  samples.resize(batch * sample);
+/// Waves in directions that follow from the ids; of a model of text, tokens, some rows shorter than others.
+template <class Model = Plain, class Sample>
+void fill(int step, std::vector<Sample>& samples, std::vector<std::uint32_t>& ids) {
+  constexpr int size = Model::First::M::sample_size;
+  samples.resize(batch * size);
   ids.resize(batch);
   for (int b = 0; b < batch; ++b) {
     const auto n = static_cast<std::size_t>(b);
     ids[n] = static_cast<std::uint32_t>(7 * step + b);
-    for (int i = 0; i < sample; ++i)
-      samples[n * sample + static_cast<std::size_t>(i)] =
-          static_cast<float>(std::sin(0.3 * ids[n] + 0.9 * (i % 8) + 0.1 * ids[n] * (i / 8)));
+    for (int i = 0; i < size; ++i) {
+      Sample& x = samples[n * size + static_cast<std::size_t>(i)];
+      if constexpr (std::is_integral_v<Sample>)
+        x = b == 1 && i > 11 ? texts.pad : 4 + static_cast<Sample>(11 * ids[n] + 5 * static_cast<unsigned>(i * i)) % 36;
+      else
+        x = static_cast<float>(std::sin(0.3 * ids[n] + 0.9 * (i % 8) + 0.1 * ids[n] * (i / 8)));
+    }
   }
 }
 

@@ -14,14 +14,14 @@ template <class Model, Precision P = Precision::fp32>
 Trace trace(int steps, int accumulation) {
   Trace trace;
   Trainer<Model, BasicCuda<P>, batch> trainer(options_of<Model>(accumulation), {.deterministic = true});
-  std::vector<float> samples;
+  std::vector<SampleOf<typename Model::First::M, float>> samples;
   std::vector<std::uint32_t> ids;
   const std::vector<float> zeros(trainer.size);
   std::vector<float> weights = zeros;
   trace.teacher = trace.m = trace.v = zeros;
   std::int64_t updates = 0;
   for (int i = 0; i < steps; ++i) {
-    fill(i, samples, ids);
+    fill<Model>(i, samples, ids);
     trace.reports.push_back(numbers_of(trainer.step({samples, ids})));
     if (trainer.pending() == 0)
       trainer.read_state({weights.data(), trace.teacher.data(), trace.m.data(), trace.v.data(), &updates});

@@ -26,6 +26,14 @@ TEST_CASE("a masked autoencoder's training agrees with the CPU, with micro-batch
   compare(train_on_cpu("mae", 4, 2), trace<Mae>(4, 2), 2, mae_key_biases);
   compare_roughly(train_on_cpu("mae", 4, 1), trace<Mae, Precision::bf16>(4, 1));
 }
+TEST_CASE("training of speech agrees with the CPU; in bfloat16 as far as that goes") {
+  compare(train_on_cpu("spoken", 4, 1), trace<Spoken>(4, 1), 1, spoken_key_biases);
+  compare_roughly(train_on_cpu("spoken", 4, 1), trace<Spoken, Precision::bf16>(4, 1));
+}
+TEST_CASE("training of text agrees with the CPU; in bfloat16 as far as that goes") {
+  compare(train_on_cpu("written", 4, 1), trace<Written>(4, 1), 1, written_key_biases);
+  compare_roughly(train_on_cpu("written", 4, 1), trace<Written, Precision::bf16>(4, 1));
+}
 TEST_CASE("training with layer drop agrees with the CPU") {
   compare(train_on_cpu("skipping", 4, 1), trace<Skipping>(4, 1), 1);
 }

@@ -10,6 +10,29 @@ namespace data2vec::inline v0 {
 template <class Isa>
 struct kernel::Alibi<BasicCpu<Isa>> {
   template <class T>
+  static void distances(BasicCpu<Isa>&, int heads, Grid grid, bool euclidean, T* table) {
+    alibi_distances(heads, grid, euclidean, table);
+  }
+
+  template <class T>
+  static void learned(BasicCpu<Isa>&, int heads, int max_pos, const T* table, int tokens, T* out) {
+    for (int h = 0; h < heads; ++h, table += static_cast<std::ptrdiff_t>(max_pos) * max_pos)
+      for (int i = 0; i < tokens; ++i) {
+        const T* const row = table + static_cast<std::ptrdiff_t>(alibi_table_index(i, max_pos, tokens)) * max_pos;
+        for (int j = 0; j < tokens; ++j) *out++ = row[alibi_table_index(j, max_pos, tokens)];
+      }
+  }
+
+  template <class T>
+  static void learned_gradient(BasicCpu<Isa>&, int heads, int max_pos, int tokens, const T* dout, T* dtable) {
+    for (int h = 0; h < heads; ++h, dtable += static_cast<std::ptrdiff_t>(max_pos) * max_pos)
+      for (int i = 0; i < tokens; ++i) {
+        T* const row = dtable + static_cast<std::ptrdiff_t>(alibi_table_index(i, max_pos, tokens)) * max_pos;
+        for (int j = 0; j < tokens; ++j) row[alibi_table_index(j, max_pos, tokens)] += *dout++;
+      }
+  }
+
+  template <class T>
   static void gather(BasicCpu<Isa>&, const BiasShape& shape, const T* table, const int* keep, T* bias) {
     for_each(shape, [&](int row, int head, int i, int j, std::ptrdiff_t at) {
       const int* kept = keep + row * shape.visible;

@@ -18,6 +18,53 @@ __device__ float bias_scale(const T* scale, bool per_head, int head) {
 }
 
 template <class T>
+struct DistanceBias {
+  int heads;
+  Grid grid;
+  bool euclidean;
+  T* table;
+  __device__ void operator()(std::size_t i) const {
+    const BiasPlace p(i, heads, grid.size());
+    put(table[i], static_cast<float>(alibi_slope(heads, p.head)) *
+                      static_cast<float>(-alibi_distance(grid, p.query, p.key, euclidean)));
+  }
+};
+
+template <class T>
+struct LearnedBias {
+  int heads, max_pos, tokens;
+  const T* table;
+  T* out;
+  __device__ void operator()(std::size_t i) const {
+    const BiasPlace p(i, heads, tokens);
+    const int row = alibi_table_index(p.query, max_pos, tokens), column = alibi_table_index(p.key, max_pos, tokens);
+    out[i] = table[(static_cast<std::size_t>(p.head) * max_pos + row) * max_pos + column];
+  }
+};
+
+/// One thread per element of the learned table: all that read it.
+template <class T>
+struct LearnedBiasGradient {
+  int heads, max_pos, tokens;
+  const T* dout;
+  T* dtable;
+  /// The tokens that read row or column `at` are first(at) ... last(at).
+  __device__ int first(int at) const { return at == 0 ? 0 : at + alibi_padding(max_pos, tokens); }
+  __device__ int last(int at) const {
+    const int end = at == max_pos - 1 ? tokens - 1 : at + alibi_padding(max_pos, tokens);
+    return end < tokens ? end : tokens - 1;
+  }
+  __device__ void operator()(std::size_t i) const {
+    const BiasPlace p(i, heads, max_pos);
+    float sum = to_float(dtable[i]);
+    for (int query = first(p.query); query <= last(p.query); ++query)
+      for (int key = first(p.key); key <= last(p.key); ++key)
+        sum += to_float(dout[(static_cast<std::size_t>(p.head) * tokens + query) * tokens + key]);
+    put(dtable[i], sum);
+  }
+};
+
+template <class T>
 struct GatherBias {
   BiasShape shape;
   const T* table;
@@ -114,6 +161,20 @@ struct kernel::Alibi<BasicCuda<P>> {
   using D = BasicCuda<P>;
 
   template <class T>
+  static void distances(D& d, int heads, Grid grid, bool euclidean, T* table) {
+    d.for_each("distance_bias", squares(heads, grid.size()), detail::gpu::DistanceBias<T>{heads, grid, euclidean, table});
+  }
+  template <class T>
+  static void learned(D& d, int heads, int max_pos, const T* table, int tokens, T* out) {
+    d.for_each("learned_bias", squares(heads, tokens), detail::gpu::LearnedBias<T>{heads, max_pos, tokens, table, out});
+  }
+  template <class T>
+  static void learned_gradient(D& d, int heads, int max_pos, int tokens, const T* dout, T* dtable) {
+    d.for_each("learned_bias_gradient", squares(heads, max_pos),
+               detail::gpu::LearnedBiasGradient<T>{heads, max_pos, tokens, dout, dtable});
+  }
+
+  template <class T>
   static void gather(D& d, const BiasShape& shape, const T* table, const int* keep, T* bias) {
     d.for_each("gather_bias", size(shape), detail::gpu::GatherBias<T>{shape, table, keep, bias});
   }
@@ -149,10 +210,10 @@ struct kernel::Alibi<BasicCuda<P>> {
   }
 
  private:
-  static std::size_t size(const BiasShape& shape) {
-    const auto S = static_cast<std::size_t>(shape.sequence());
-    return static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.heads) * S * S;
+  static std::size_t squares(int count, int side) {
+    return static_cast<std::size_t>(count) * static_cast<std::size_t>(side) * static_cast<std::size_t>(side);
   }
+  static std::size_t size(const BiasShape& shape) { return squares(shape.rows * shape.heads, shape.sequence()); }
 };
 
 }  // namespace data2vec::inline v0

@@ -60,11 +60,16 @@ TEST_CASE("kernels of speech and text agree with the CPU, in fp32 and bfloat16")
 TEST_CASE("training in bfloat16 agrees with the CPU as far as bfloat16 goes") {
   if (no_device()) return;
   models::compare_roughly(models::train_on_cpu("wide", 4, 1), cases::train_on_device("wide", 4, 1));
-  models::compare_roughly(models::train_on_cpu("mae", 4, 1), cases::train_on_device("mae in bf16", 4, 1));
+  for (const std::string model : {"mae", "spoken", "written"})
+    models::compare_roughly(models::train_on_cpu(model, 4, 1), cases::train_on_device(model + " in bf16", 4, 1));
 }
 TEST_CASE("training agrees with the CPU") {
   if (no_device()) return;
   for (const char* model : {"plain", "noisy", "skipping"})
     models::compare(models::train_on_cpu(model, 4, 1), cases::train_on_device(model, 4, 1), 1);
   models::compare(models::train_on_cpu("mae", 4, 1), cases::train_on_device("mae", 4, 1), 1, models::mae_key_biases);
+  models::compare(models::train_on_cpu("spoken", 4, 1), cases::train_on_device("spoken", 4, 1), 1,
+                  models::spoken_key_biases);
+  models::compare(models::train_on_cpu("written", 4, 1), cases::train_on_device("written", 4, 1), 1,
+                  models::written_key_biases);
 }

@@ -11,6 +11,10 @@ namespace cases {
 models::Trace train_on_device(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return models::trace<models::Plain>(steps, accumulation);
   if (model == "wide") return models::trace<models::Wide, data2vec::Precision::bf16>(steps, accumulation);
+  if (model == "spoken") return models::trace<models::Spoken>(steps, accumulation);
+  if (model == "spoken in bf16") return models::trace<models::Spoken, data2vec::Precision::bf16>(steps, accumulation);
+  if (model == "written") return models::trace<models::Written>(steps, accumulation);
+  if (model == "written in bf16") return models::trace<models::Written, data2vec::Precision::bf16>(steps, accumulation);
   if (model == "mae") return models::trace<models::Mae>(steps, accumulation);
   if (model == "mae in bf16") return models::trace<models::Mae, data2vec::Precision::bf16>(steps, accumulation);
   if (model == "noisy") return models::trace<models::Noisy>(steps, accumulation);

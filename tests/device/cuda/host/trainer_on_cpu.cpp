@@ -12,10 +12,10 @@ template <class Model>
 Trace train(int steps, int accumulation) {
   Trace trace;
   Trainer<Model, Cpu, batch> trainer(options_of<Model>(accumulation));
-  std::vector<float> samples;
+  std::vector<SampleOf<typename Model::First::M, float>> samples;
   std::vector<std::uint32_t> ids;
   for (int i = 0; i < steps; ++i) {
-    fill(i, samples, ids);
+    fill<Model>(i, samples, ids);
     trace.reports.push_back(numbers_of(trainer.step({samples, ids})));
     const auto weights = trainer.weights();
     trace.weights.emplace_back(weights.begin(), weights.end());
@@ -32,6 +32,8 @@ Trace train(int steps, int accumulation) {
 Trace train_on_cpu(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return train<Plain>(steps, accumulation);
   if (model == "wide") return train<Wide>(steps, accumulation);
+  if (model == "spoken") return train<Spoken>(steps, accumulation);
+  if (model == "written") return train<Written>(steps, accumulation);
   if (model == "mae") return train<Mae>(steps, accumulation);
   if (model == "noisy") return train<Noisy>(steps, accumulation);
   return train<Skipping>(steps, accumulation);
