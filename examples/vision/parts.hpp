@@ -24,7 +24,7 @@ namespace demo {
 struct DemoOptions {
   std::size_t labels = 0;            ///< 0: all
   int seeds = 3;                     ///< of the runs with few labels; 0: none
-  std::int64_t tuning_updates = 1000;
+  std::int64_t tuning_updates = 500;
   bool validation = false;
 
   d2v::Json json() const {
