@@ -121,6 +121,11 @@ inline const d2v::LabelledText& judged_part(const LabelledSets& sets, const Labe
   return o.validation || sets.test.size() == 0 ? sets.dev : sets.test;
 }
 
+/// A sample as one text: of a pair both sentences.
+inline std::string whole_text(const d2v::LabelledText& text, std::size_t i) {
+  return text.second.empty() ? text.text[i] : text.text[i] + "\n" + text.second[i];
+}
+
 /// Throws MismatchError unless the program was compiled for such labels.
 inline void expect_labels(const LabelledSets& sets, const LabelledOptions& o) {
   const bool regression = o.is_regression();

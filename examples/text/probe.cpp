@@ -45,15 +45,12 @@ void run(const Options& o) {
   std::vector<std::int32_t> ids(chosen.size() * demo::sample_size);
   std::vector<int> labels(chosen.size());
   std::vector<std::string> texts(chosen.size()), judged_texts(judged.size());
-  const auto joined = [](const d2v::LabelledText& text, std::size_t i) {
-    return text.second.empty() ? text.text[i] : text.text[i] + "\n" + text.second[i];
-  };
   for (std::size_t i = 0; i < chosen.size(); ++i) {
     std::copy_n(all.sample(chosen[i]), demo::sample_size, &ids[i * demo::sample_size]);
     labels[i] = all.labels[chosen[i]];
-    texts[i] = joined(sets.train, chosen[i]);
+    texts[i] = demo::whole_text(sets.train, chosen[i]);
   }
-  for (std::size_t i = 0; i < judged.size(); ++i) judged_texts[i] = joined(judged, i);
+  for (std::size_t i = 0; i < judged.size(); ++i) judged_texts[i] = demo::whole_text(judged, i);
   std::printf("%zu labelled training samples and %zu that are judged, of %s\n\n", chosen.size(), test.size(),
               o.data.data.c_str());
 

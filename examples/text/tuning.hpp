@@ -19,14 +19,12 @@
 
 namespace demo {
 
-/// The head of RoBERTa on what `<s>` has become, and the same head on the mean of all tokens.
+/// The head of RoBERTa on what `<s>` has become, and one linear layer on the mean of all tokens, which few labels teach
+/// better.
 inline constexpr d2v::ClassifierConfig first_token_head =
     classes == 1 ? d2v::ClassifierConfig::sentence_regression() : d2v::ClassifierConfig::sentence(classes);
-inline constexpr d2v::ClassifierConfig mean_head = [] {
-  d2v::ClassifierConfig head = first_token_head;
-  head.prediction_mode = d2v::Pooling::mean_pooling;
-  return head;
-}();
+inline constexpr d2v::ClassifierConfig mean_head{
+    .num_classes = classes, .use_fc_norm = false, .regression = classes == 1};
 
 /// The batch of an update: every chosen sample once in each epoch, so the last batch of one may be smaller.
 template <class Tuner>

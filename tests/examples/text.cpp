@@ -125,14 +125,14 @@ TEST_CASE("text programs: features, probe, fine-tuned for classes") {
   };
   features(weights, "f.npy", {});
   const auto all = read_npy<float>(folder / "f.npy");
-  CHECK(all.shape == std::vector<std::int64_t>{120, 128});
+  CHECK(all.shape == std::vector<std::int64_t>{120, 64});
   features(checkpoint, "c.npy", {"--threads", "1"});  // the same student, another number of threads
   CHECK(read_npy<float>(folder / "c.npy").values == all.values);
   features(checkpoint, "t.npy", {"--teacher"});
   CHECK(read_npy<float>(folder / "t.npy").values != all.values);
   features(weights, "f.safetensors", {"--pool", "none", "--layer", "1"});
   const auto file = SafetensorsFile::open(folder / "f.safetensors");
-  CHECK(file.at("features").shape == std::vector<std::int64_t>{120, 16, 128});
+  CHECK(file.at("features").shape == std::vector<std::int64_t>{120, 16, 64});
   CHECK(file.at("tokens").shape == std::vector<std::int64_t>{120, 16});
 
   const std::string data = folder / "labelled";
@@ -168,6 +168,37 @@ TEST_CASE("text programs: features, probe, fine-tuned for classes") {
   CHECK(text_of(folder / "cut/from-scratch-seed1.safetensors") ==
         text_of(folder / "tuned/from-scratch-seed1.safetensors"));
   CHECK(run(folder, {"text/inspect", "--weights", weights, "--data", data, "--labelled"}).out == "300 16 3\n");
+}
+
+TEST_CASE("text programs: the demo judges, fine-tunes with few labels and reports, and resumed says the same") {
+  const Scratch folder;
+  const auto demo = [&](Strings more) {
+    Strings command{"text/demo", "--data", folder / "labelled", "--out", folder / "demo"};
+    command.insert(command.end(), more.begin(), more.end());
+    return run(folder, command);
+  };
+  const Ended ended = demo({"--updates", "3", "--batch", "16", "--seeds", "2", "--tuning-updates", "3"});
+  INFO(ended.err);
+  REQUIRE(ended.status == 0);
+  for (const char* part : {"90 training texts and 15 that are judged", "6 labels, TF-IDF, seed 1",
+                           "9 labels, pre-trained, seed 2", "9 labels, from scratch, seed 2", "report.html"}) {
+    INFO(part);
+    CHECK(contains(ended.out, part));
+  }
+  const std::string text = text_of(folder / "demo/report.json");
+  const Json report = parse_json(text, "report.json");
+  CHECK(report["curve"].size() == 3);
+  CHECK(report["accuracy"].size() == 4);
+  CHECK(report["few_labels"]["rows"].size() == 2);
+  CHECK(report["few_labels"]["rows"][0]["labels"] == 6);
+  REQUIRE(report["sections"].size() == 2);
+  CHECK(contains(report["sections"][0]["text"].get<std::string>(), "%]"));  // a hidden token and what was predicted
+  CHECK(report["sections"][1]["rows"].size() == 3 * 2 * 5);                  // a query of each label, two encoders
+  CHECK(contains(text_of(folder / "demo/report.html"), "Hidden tokens"));
+  CHECK(demo({"--updates", "3"}).status == 1);
+  const Ended again = demo({"--resume"});
+  CHECK(again.status == 0);
+  CHECK(parse_json(text_of(folder / "demo/report.json"), "report.json")["few_labels"] == report["few_labels"]);
 }
 
 TEST_CASE("text programs: what is wrong with labels and vocabularies is named") {

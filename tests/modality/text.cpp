@@ -22,6 +22,7 @@ constexpr int samples = 3, T_ = 6, vocab = 8;
 constexpr TextConfig learned{.vocab_size = vocab, .tokens = T_, .max_source_positions = 7};
 constexpr TextConfig fixed{.vocab_size = vocab, .tokens = T_, .learned_pos = false, .no_scale_embedding = false,
                            .layernorm_embedding = false};
+constexpr TextConfig placeless{.vocab_size = vocab, .tokens = T_, .no_token_positional_embeddings = true};
 constexpr TextConfig padded_at_zero{.vocab_size = vocab, .tokens = T_, .pad = 0, .max_source_positions = 6,
                                     .no_scale_embedding = false};
 
@@ -80,7 +81,8 @@ std::vector<double> by_definition(const typename TokenEmbedding<C, D>::template 
       for (int c = 0; c < D; ++c) {
         double& value = y[at * D + static_cast<std::size_t>(c)];
         value = p.embed_tokens.weight[texts[at]][c] * (C.no_scale_embedding ? 1 : std::sqrt(D));
-        if constexpr (C.learned_pos) value += p.embed_positions.weight[place][c];
+        if constexpr (C.no_token_positional_embeddings) value += 0;
+        else if constexpr (C.learned_pos) value += p.embed_positions.weight[place][c];
         else value += table[static_cast<std::size_t>(place * D + c)];
         mean += value / D;
       }
@@ -127,12 +129,14 @@ TEST_CASE("text: parameter gradients of the embedding") {
   expect_gradients<TokenEmbedding<learned, 4>>();
   expect_gradients<TokenEmbedding<fixed, 4>>();
   expect_gradients<TokenEmbedding<padded_at_zero, 5>>();
+  expect_gradients<TokenEmbedding<placeless, 4>>();
 }
 
 TEST_CASE("text: embeddings are table, positions and norm as defined") {
   check_values<learned>();
   check_values<fixed>();
   check_values<padded_at_zero>();
+  check_values<placeless>();
 }
 
 TEST_CASE("text: names and initial values; pad rows are zero") {
@@ -141,6 +145,8 @@ TEST_CASE("text: names and initial values; pad rows are zero") {
   CHECK(names<Learned>() == std::vector<std::string>{"embed_tokens.weight", "embed_positions.weight",
                                                      "layernorm_embedding.weight", "layernorm_embedding.bias"});
   CHECK(names<Fixed>() == std::vector<std::string>{"embed_tokens.weight"});
+  CHECK(names<Text<placeless>::LocalEncoder<4>::Parameters<float>>() ==
+        std::vector<std::string>{"embed_tokens.weight", "layernorm_embedding.weight", "layernorm_embedding.bias"});
   for (const TensorInfo& info : tensor_table<Learned>) {
     if (info.rank != 2) continue;
     CHECK(info.init.kind == Distribution::normal);

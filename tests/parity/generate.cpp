@@ -50,7 +50,7 @@ constexpr Field speech_fields[] = {
 };
 constexpr Field text_fields[] = {
     {"max_source_positions", Kind::integer}, {"learned_pos", Kind::flag}, {"no_scale_embedding", Kind::flag},
-    {"layernorm_embedding", Kind::flag}, {"dropout", Kind::number},
+    {"no_token_positional_embeddings", Kind::flag}, {"layernorm_embedding", Kind::flag}, {"dropout", Kind::number},
 };
 constexpr Field modality_fields[] = {
     {"prenet_depth", Kind::integer}, {"num_extra_tokens", Kind::integer}, {"init_extra_token_zero", Kind::flag},

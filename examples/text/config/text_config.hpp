@@ -5,7 +5,7 @@
 
 namespace demo {
 inline constexpr int vocab_size = 4096;  ///< tokens of the vocabulary
-inline constexpr int tokens = 32;        ///< of a text; longer ones are cut
+inline constexpr int tokens = 20;        ///< of a text; longer ones are cut
 inline constexpr int classes = 45;       ///< labels; 1: a number each (regression)
 inline constexpr char system[] = "data2vec2";
 }  // namespace demo

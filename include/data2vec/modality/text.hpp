@@ -22,10 +22,12 @@ concept TokensWithinPositions = tokens <= max_source_positions;
 /// Texts of `tokens` token ids below `vocab_size`, filled up with `pad` at the end.
 template <TextConfig C>
 struct Text {
+  static constexpr bool has_learned_positions = C.learned_pos && !C.no_token_positional_embeddings;
+  static constexpr bool has_sinusoids = !C.learned_pos && !C.no_token_positional_embeddings;
   static_assert(check::AtLeast<C.tokens, 1>, "data2vec: TextConfig::tokens must be at least 1");
   static_assert(check::PadInVocabulary<C.pad, C.vocab_size>,
                 "data2vec: TextConfig::pad must be a token below TextConfig::vocab_size");
-  static_assert(!C.learned_pos || check::TokensWithinPositions<C.tokens, C.max_source_positions>,
+  static_assert(!has_learned_positions || check::TokensWithinPositions<C.tokens, C.max_source_positions>,
                 "data2vec: learned positions need TextConfig::max_source_positions of at least TextConfig::tokens");
   static constexpr const char* name = "TEXT";
   using Sample = std::int32_t;
@@ -46,7 +48,7 @@ struct Text {
     return length;
   }
 
-  /// Embedding, positions and norm: (B, T) -> (B, T, D).
+  /// Embedding, positions (unless there are none) and norm: (B, T) -> (B, T, D).
   template <int D>
   struct LocalEncoder {
     static constexpr double eps = 1e-5;
@@ -66,7 +68,7 @@ struct Text {
     template <class T>
     struct Parameters {
       Table<T, C.vocab_size> embed_tokens;
-      std::conditional_t<C.learned_pos, Table<T, positions>, Nothing> embed_positions;
+      std::conditional_t<has_learned_positions, Table<T, positions>, Nothing> embed_positions;
       std::conditional_t<norms, typename Norm::template Parameters<T>, Nothing> layernorm_embedding;
       static constexpr void visit(auto&& f, auto&... p) {
         f("embed_tokens", p.embed_tokens...);
@@ -77,7 +79,7 @@ struct Text {
 
     template <class T, int B>
     struct Tape {
-      View<T, C.learned_pos ? 1 : positions, C.learned_pos ? 1 : D> sinusoids;
+      View<T, has_sinusoids ? positions : 1, has_sinusoids ? D : 1> sinusoids;
       View<T, norms ? B : 1, norms ? tokens : 1, norms ? D : 1> embedded, dembedded;
       View<T, norms ? B : 1, norms ? tokens : 1, kept_numbers<T>(2)> stats;
       static constexpr void visit(auto&& f, auto&... t) {
@@ -93,9 +95,12 @@ struct Text {
     template <Device Dev, class T, int B>
     static void forward(Dev& d, const Parameters<const T>& p, View<const std::int32_t, B, tokens> ids,
                         View<T, B, tokens, D> out, const Tape<T, B>& tape) {
-      const T* table = tape.sinusoids.data;
-      if constexpr (C.learned_pos) table = p.embed_positions.weight.data;
-      else device::sinusoids<D>(d, positions, C.pad, tape.sinusoids.data);
+      const T* table = nullptr;
+      if constexpr (has_learned_positions) table = p.embed_positions.weight.data;
+      if constexpr (has_sinusoids) {
+        device::sinusoids<D>(d, positions, C.pad, tape.sinusoids.data);
+        table = tape.sinusoids.data;
+      }
       T* const embedded = norms ? tape.embedded.data : out.data;
       device::embed<D>(d, {B, tokens, C.pad}, ids.data, p.embed_tokens.weight.data, scale, table, embedded);
       if constexpr (norms)
@@ -112,7 +117,7 @@ struct Text {
         dy = tape.dembedded.data;
       }
       T* dpositions = nullptr;
-      if constexpr (C.learned_pos) dpositions = gradient.embed_positions.weight.data;
+      if constexpr (has_learned_positions) dpositions = gradient.embed_positions.weight.data;
       device::embed_gradient<D>(d, {B, tokens, C.pad}, ids.data, dy, scale, gradient.embed_tokens.weight.data,
                                 dpositions);
     }

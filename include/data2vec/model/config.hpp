@@ -211,6 +211,7 @@ struct TextConfig {
   int pad = 1;                              ///< the token that fills up
   int max_source_positions = 512;           ///< the longest text that learned positions reach over
   bool learned_pos = true;                  ///< learned positions; else sinusoids
+  bool no_token_positional_embeddings = false;  ///< neither: order comes from ALiBi alone
   bool no_scale_embedding = true;           ///< false: embeddings times sqrt(embed_dim)
   bool layernorm_embedding = true;
   double dropout = 0.1;                     ///< on the embeddings, once per sample for all masks and the teacher

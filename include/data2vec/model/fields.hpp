@@ -147,6 +147,7 @@ constexpr void for_each_field(const TextConfig& c, F&& f) {
   f("pad", c.pad);
   f("max_source_positions", c.max_source_positions);
   f("learned_pos", c.learned_pos);
+  f("no_token_positional_embeddings", c.no_token_positional_embeddings);
   f("no_scale_embedding", c.no_scale_embedding);
   f("layernorm_embedding", c.layernorm_embedding);
   f("dropout", c.dropout);
