@@ -49,8 +49,9 @@ constexpr Field speech_fields[] = {
     {"conv_pos_pre_ln", Kind::flag},
 };
 constexpr Field text_fields[] = {
-    {"max_source_positions", Kind::integer}, {"learned_pos", Kind::flag}, {"no_scale_embedding", Kind::flag},
-    {"no_token_positional_embeddings", Kind::flag}, {"layernorm_embedding", Kind::flag}, {"dropout", Kind::number},
+    {"max_source_positions", Kind::integer}, {"learned_pos", Kind::flag},
+    {"no_token_positional_embeddings", Kind::flag}, {"no_scale_embedding", Kind::flag},
+    {"layernorm_embedding", Kind::flag}, {"dropout", Kind::number},
 };
 constexpr Field modality_fields[] = {
     {"prenet_depth", Kind::integer}, {"num_extra_tokens", Kind::integer}, {"init_extra_token_zero", Kind::flag},
@@ -124,7 +125,6 @@ constexpr Fixed fixed[] = {
     {"remove_masks", 0, "there are no masks to remove"},
     {"mask_channel_prob", 0, "pre-training hides no channels"},
     {"dropout", 0, "a case with dropout cannot be repeated"},
-    {"no_token_positional_embeddings", 0, "text always has positions"},
 };
 
 [[noreturn]] void unsupported(const std::string& option, const std::string& expected, const Json& found) {
