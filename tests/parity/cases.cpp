@@ -200,8 +200,8 @@ void use_device(FoundCase& found) {
   const std::size_t types = host.find("\n\n") + 2, main = host.find("int main("), run = host.find("run_", main);
   const std::size_t arguments = host.find('<', run), end = host.find(')', arguments);
   found.device_source = "#include \"device_step.cuh\"\n\n" + host.substr(types, main - types) +
-                        "data2vec::LossSums data2vec::parity::device_step(int branch, const DeviceStep& step) {\n  return "
-                        "device_steps" + host.substr(arguments, end - arguments) + "(branch, step);\n}\n";
+                        "data2vec::LossSums data2vec::parity::device_step(int branch, const DeviceStep& step) {\n"
+                        "  return device_steps" + host.substr(arguments, end - arguments) + "(branch, step);\n}\n";
   host.insert(arguments, "_on_device");
 }
 

@@ -66,7 +66,8 @@ LossSums run_device_step(const DeviceStep& step) {
   LossSums result;
   if constexpr (requires { Branch::has_cls; }) {
     if (step.noise)
-      noise = upload(step.noise, std::size_t{B} * Branch::masks * Branch::filled * Branch::D * (Branch::has_shared ? 2 : 1));
+      noise = upload(step.noise, std::size_t{B} * Branch::masks * Branch::filled * Branch::D *
+                                     (Branch::has_shared ? 2 : 1));
     result = Branch::step(pass, read(weights), read(teacher), written, Samples{samples.data()}, Samples{targets.data()},
                           static_cast<const float*>(step.noise ? noise.data() : nullptr), 0, step.loss,
                           step.sample_size, w, index, moments.data(), observe);

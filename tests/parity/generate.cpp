@@ -265,7 +265,7 @@ std::string image_text(const Json& image, const std::string& path, const CaseSha
   if (input.height != shapes.height || input.width != shapes.width)
     unsupported(path + "input_size", std::to_string(shapes.height) + " x " + std::to_string(shapes.width) +
                                          " as in in.source", image["input_size"]);
-  return "data2vec::Vision<data2vec::VisionConfig{\n    " + initialisers(image, path, vision_fields);
+  return initialisers(image, path, vision_fields);
 }
 
 std::string audio_text(const Json& audio, const std::string& path, const CaseShapes& shapes, bool pretrain) {
@@ -273,13 +273,11 @@ std::string audio_text(const Json& audio, const std::string& path, const CaseSha
   if (pretrain && !flag(audio, "encoder_zero_mask"))
     unsupported(path + "encoder_zero_mask", "true: noise in the positional convolutions is not supported",
                 audio.value("encoder_zero_mask", Json()));
-  return "data2vec::Speech<data2vec::SpeechConfig{\n    .input_size = " + std::to_string(shapes.width) + ", " +
-         initialisers(audio, path, speech_fields);
+  return ".input_size = " + std::to_string(shapes.width) + ", " + initialisers(audio, path, speech_fields);
 }
 
 std::string text_text(const Json& text, const std::string& path, const Json& json, const CaseShapes& shapes) {
-  return "data2vec::Text<data2vec::TextConfig{\n    .vocab_size = " +
-         std::to_string(integer_of("vocab_size", json.value("vocab_size", Json()))) +
+  return ".vocab_size = " + std::to_string(integer_of("vocab_size", json.value("vocab_size", Json()))) +
          ", .tokens = " + std::to_string(shapes.width) + ", " + initialisers(text, path, text_fields);
 }
 
@@ -314,12 +312,14 @@ std::string branch_text(const Json& json, const ModalityOptions& modality, const
   const char* type = transformer ? (cross ? "CrossAttentionDecoder" : "TransformerDecoder")
                      : image     ? "Conv2dDecoder"
                                  : "Conv1dDecoder";
-  return "using Modality" + number + " = " +
+  const std::string kind = image ? "Vision" : audio ? "Speech" : "Text", config = "modality_config" + number;
+  return "inline constexpr data2vec::" + kind + "Config " + config + "{\n    " +  // by name: nvcc writes types down
          (image   ? image_text(options, path, shapes)
           : audio ? audio_text(options, path, shapes, !json.contains("modality"))
                   : text_text(options, path, json, shapes)) +
          ",\n    .modality = {" + initialisers(options, path, modality_fields) +
-         (shapes.padded ? ", .padding = data2vec::Padding::reference" : "") + "}}>;\n" +
+         (shapes.padded ? ", .padding = data2vec::Padding::reference" : "") + "}};\nusing Modality" + number +
+         " = data2vec::" + kind + "<" + config + ">;\n" +
          "using Decoder" + number + " = " +
          decoder_text(options.value("decoder", Json()), path + "decoder", type,
                       image || audio ? "" : ", data2vec::LinearInit::bert") + ";\n";

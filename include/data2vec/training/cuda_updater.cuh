@@ -14,15 +14,20 @@
 
 namespace data2vec::inline v0 {
 
+/// Of a step's values and gradients. Kernels are instantiated under this name: one that names Parameters would be a
+/// class of configurations, which nvcc cannot write down for all of them.
+template <Precision P>
+using DeviceNumber = typename BasicCuda<P>::Number;
+
 template <class Parameters, Precision P, bool with_teacher>
 class CudaUpdater {
  public:
-  using Number = typename BasicCuda<P>::Number;  ///< of a step's values and gradients
-  static constexpr bool copies = !std::is_same_v<Number, float>;
+  using Number = DeviceNumber<P>;  ///< of a step's values and gradients
+  static constexpr bool copies = !std::is_same_v<DeviceNumber<P>, float>;
   static constexpr std::size_t size = buffer_size<Parameters>;
   static constexpr int networks = with_teacher ? 2 : 1;
   static constexpr std::size_t device_bytes =
-      size * (sizeof(float) * (2 + networks) + sizeof(Number) * (1 + (copies ? networks : 0)));
+      size * (sizeof(float) * (2 + networks) + sizeof(DeviceNumber<P>) * (1 + (copies ? networks : 0)));
 
   /// `piece_of(row)` says what an update does to the tensor in that row of the table; `groups` are told apart by
   /// UpdatePiece::group.
@@ -53,21 +58,22 @@ class CudaUpdater {
   }
 
   /// As the step reads them.
-  const Number* weights() const { return read(weights_copy_, weights_); }
-  const Number* teacher() const { return read(teacher_copy_, teacher_); }
-  Number* gradient() { return gradient_.data(); }
-  void zero_gradient(CudaContext& d) { d.zero("gradient", gradient_.data(), size * sizeof(Number)); }
+  const DeviceNumber<P>* weights() const { return read(weights_copy_, weights_); }
+  const DeviceNumber<P>* teacher() const { return read(teacher_copy_, teacher_); }
+  DeviceNumber<P>* gradient() { return gradient_.data(); }
+  void zero_gradient(CudaContext& d) { d.zero("gradient", gradient_.data(), size * sizeof(DeviceNumber<P>)); }
 
   /// The sum of the gradient's squares to *squares (device memory), then clipping, Adam and the teacher's step, unless
   /// that sum is not finite. `updates`, one per group, must stay as they are until this has run.
   void apply(BasicCuda<P>& d, const FusedUpdate* updates, double* squares) {
     d.copy("update", updates_.data(), updates, updates_.size() * sizeof(FusedUpdate));
-    detail::gpu::squares_on_device(d, size, static_cast<const Number*>(gradient_.data()), false, squares);
+    detail::gpu::squares_on_device(d, size, static_cast<const DeviceNumber<P>*>(gradient_.data()), false, squares);
     kernel::Adam<BasicCuda<P>>::fused(d, static_cast<int>(pieces_.size()), pieces_.data(), updates_.data(),
                                       static_cast<const double*>(squares),
-                                      static_cast<const Number*>(gradient_.data()),
-                                      UpdateState<Number>{m_.data(), v_.data(), weights_.data(), teacher_.data(),
-                                                          weights_copy_.data(), teacher_copy_.data()});
+                                      static_cast<const DeviceNumber<P>*>(gradient_.data()),
+                                      UpdateState<DeviceNumber<P>>{m_.data(), v_.data(), weights_.data(),
+                                                                   teacher_.data(), weights_copy_.data(),
+                                                                   teacher_copy_.data()});
   }
 
   /// To and from buffers of the host. They wait.
@@ -94,13 +100,13 @@ class CudaUpdater {
   }
 
  private:
-  static const Number* read(const DeviceBuffer<Number>& copy, const DeviceBuffer<float>& original) {
+  static const DeviceNumber<P>* read(const DeviceBuffer<DeviceNumber<P>>& copy, const DeviceBuffer<float>& original) {
     if constexpr (copies) return copy.data();
     else return original.data();
   }
 
   DeviceBuffer<float> weights_, teacher_, m_, v_;
-  DeviceBuffer<Number> gradient_, weights_copy_, teacher_copy_;
+  DeviceBuffer<DeviceNumber<P>> gradient_, weights_copy_, teacher_copy_;
   DeviceBuffer<FusedUpdate> updates_;
   DeviceBuffer<UpdatePiece> pieces_;
 };

@@ -162,7 +162,8 @@ struct kernel::Alibi<BasicCuda<P>> {
 
   template <class T>
   static void distances(D& d, int heads, Grid grid, bool euclidean, T* table) {
-    d.for_each("distance_bias", squares(heads, grid.size()), detail::gpu::DistanceBias<T>{heads, grid, euclidean, table});
+    d.for_each("distance_bias", squares(heads, grid.size()),
+               detail::gpu::DistanceBias<T>{heads, grid, euclidean, table});
   }
   template <class T>
   static void learned(D& d, int heads, int max_pos, const T* table, int tokens, T* out) {
