@@ -127,7 +127,7 @@ inline double tune(const DemoText& text, std::size_t labels, std::int64_t update
   d2v::FineTunerOptions settings = d2v::sentence_recipe<Model>(recipe.lr, updates / 10, updates);
   settings.optimizer.weight_decay = recipe.weight_decay;
   settings.optimizer.clip_norm = recipe.clip_norm;
-  settings.freeze_finetune_updates = static_cast<std::int64_t>(recipe.frozen * static_cast<double>(updates));
+  settings.freeze_finetune_updates = std::min<std::int64_t>(recipe.frozen, updates / 3);
   settings.seed = seed;
   settings.threads = threads;
   d2v::FineTuner<Model, mean_head, d2v::Cpu> tuner(settings);
