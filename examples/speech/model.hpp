@@ -34,9 +34,11 @@ using Waveforms = d2v::Speech<d2v::SpeechConfig{
     .input_size = samples,
     .sample_rate = sample_rate,
     .feature_encoder_spec = {{64, 10, 5}, {64, 3, 2}, {64, 3, 2}, {64, 3, 2}, {64, 3, 2}, {64, 2, 2}},
-    .conv_pos_width = 35,
+    .extractor_mode = d2v::ExtractorMode::default_,
+    .conv_pos_width = 9,
     .conv_pos_groups = 8,
-    .conv_pos_depth = 5,
+    .conv_pos_depth = 1,
+    .conv_pos_pre_ln = true,
     .modality = {.use_alibi_encoder = true,
                  .learned_alibi_scale = true,
                  .learned_alibi_scale_per_head = true,
@@ -109,7 +111,7 @@ struct Recipe {
   static d2v::Schedule schedule(std::int64_t updates, double lr) {
     return d2v::CosineSchedule{.lr = lr, .warmup_updates = updates / 20, .max_update = updates};
   }
-  static d2v::EmaConfig ema(std::int64_t updates) { return {0.998, 0.9998, updates}; }
+  static d2v::EmaConfig ema(std::int64_t updates) { return {0.99, 0.999, updates}; }
 };
 
 }  // namespace demo

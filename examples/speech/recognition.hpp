@@ -26,9 +26,8 @@ using Tuner = d2v::RecogniserTuner<Model, most_symbols, d2v::Cpu>;
 struct RecognitionOptions {
   std::int64_t updates = 800, freeze = 0;
   int batch = 4;        ///< utterances of the longest length in an update, of shorter ones as many samples
-  double lr = 1e-3;
-  d2v::TokenMaskOptions mask{
-      .mask_prob = 0.3, .mask_length = 5, .mask_channel_prob = 0.1, .mask_channel_length = 16};
+  double lr = 2e-3;
+  d2v::TokenMaskOptions mask{.mask_length = 5, .mask_channel_length = 16};  ///< of what is hidden, if any
   int beam = 1;         ///< 1: the best symbol of each frame
   int threads = 0;
   std::uint64_t seed = 1;
