@@ -16,6 +16,7 @@
 #include <data2vec/device/cuda/all.cuh>
 #include <data2vec/device/cuda/graph.cuh>
 #include <data2vec/device/cuda/upload.cuh>
+#include <data2vec/modality/modality.hpp>
 #include <data2vec/training/check_batch.hpp>
 #include <data2vec/training/cuda_updater.cuh>
 #include <data2vec/training/options.hpp>
