@@ -13,9 +13,9 @@
 #include <data2vec/data/audio.hpp>
 #include <data2vec/data2vec.hpp>
 #include <data2vec/evaluation/report.hpp>
-#include <data2vec/io/lock.hpp>
 
 #include "examples/common/parts.hpp"
+#include "examples/common/demo.hpp"
 #include "examples/common/pretraining.hpp"
 #include "examples/common/program.hpp"
 #include "examples/speech/data.hpp"
@@ -203,10 +203,7 @@ void report(const Options& o, const demo::Parts& parts, const demo::SpeechData& 
       report.notes.push_back(std::to_string(broken) + " recordings could not be used, the first: " +
                              part->skipped().first.at(0));
   d2v::write_report(o.training.out, report);
-  double seconds = 0;
-  for (const d2v::Fact& fact : report.seconds) seconds += fact.value.get<double>();
-  std::printf("%s in all\nreport: %s/report.html and report.json\n", demo::clock_text(seconds).c_str(),
-              o.training.out.c_str());
+  demo::print_end(report, o.training.out);
 }
 
 void run(Options o, const CLI::App& app) {
@@ -217,25 +214,14 @@ void run(Options o, const CLI::App& app) {
   demo::describe(data, o.data.data);
   const demo::Pretrained trained =
       demo::pretrain<demo::Recipe>(o.training, demo::SpeechSource(data.train), o.json());
-  if (o.training.updates == 0) return;  // a signal before the length was known
-  const d2v::FolderLock lock(o.training.out);
-  demo::Parts parts(o.training.out, o.training.resume);
-  parts.add_alarms(trained.alarms);
-  parts.add_seconds("pre-training", trained.seconds);
-  if (!trained.finished) return;
-  std::printf("%-46s %lld updates  [%.1f s]\n", "pre-training", static_cast<long long>(trained.updates),
-              parts.seconds("pre-training"));
   Words words;
-  try {
+  const auto judge = [&](demo::Parts& parts) {
     if (!data.classes.empty() && data.test.size() > 0) judge_features(parts, data, trained.weights, o);
     else std::printf("SKIPPED: neighbours and linear probe: %s has no classes\n", o.data.data.c_str());
     if (o.seeds > 0) words = recognise_words(parts, data, trained.weights, o);
-    if (demo::interrupted) throw demo::Stopped{};
-  } catch (const demo::Stopped&) {
-    std::printf("the parts above are saved; --resume goes on behind them\n");
-    return;
-  }
-  report(o, parts, data, words, trained.updates);
+  };
+  demo::run_parts(o.training, trained, judge,
+                  [&](demo::Parts& parts) { report(o, parts, data, words, trained.updates); });
 }
 
 }  // namespace

@@ -12,8 +12,8 @@
 
 #include <data2vec/data2vec.hpp>
 #include <data2vec/evaluation/report.hpp>
-#include <data2vec/io/lock.hpp>
 
+#include "examples/common/demo.hpp"
 #include "examples/common/pretraining.hpp"
 #include "examples/common/program.hpp"
 #include "examples/text/data.hpp"
@@ -109,10 +109,7 @@ void report(const Options& o, const demo::Parts& parts, const demo::DemoText& te
                                                    : "");
     std::printf("%s\n", line.c_str());
   }
-  double seconds = 0;
-  for (const d2v::Fact& fact : report.seconds) seconds += fact.value.get<double>();
-  std::printf("%s in all\nreport: %s/report.html and report.json\n", demo::clock_text(seconds).c_str(),
-              o.training.out.c_str());
+  demo::print_end(report, o.training.out);
 }
 
 /// The training texts in a file, one a line, for the pre-training; returns its folder.
@@ -144,26 +141,13 @@ void run(Options o, const CLI::App& app) {
               text.judged.size(), o.data.data.c_str(), static_cast<unsigned long long>(corpus.shards.size()));
   const demo::Pretrained trained =
       demo::pretrain<demo::Recipe>(o.training, demo::TextSource(corpus), o.json());
-  if (o.training.updates == 0) return;  // a signal before the length was known
-
-  const d2v::FolderLock lock(o.training.out);
-  demo::Parts parts(o.training.out, o.training.resume);
-  parts.add_alarms(trained.alarms);
-  parts.add_seconds("pre-training", trained.seconds);
-  if (!trained.finished) return;
-  std::printf("%-46s %lld updates  [%.1f s]\n", "pre-training", static_cast<long long>(trained.updates),
-              parts.seconds("pre-training"));
-  try {
+  const auto judge = [&](demo::Parts& parts) {
     std::printf("\n%-46s %-18s %s\n", "accuracy on the texts that are judged", "nearest neighbours", "linear probe");
     demo::judge_features(parts, text, trained.weights, o.training.seed, o.training.threads);
     if (o.demo.seeds > 0)
       demo::tune_with_labels(parts, text, trained.weights, o.demo, o.training.seed, o.training.threads);
-    if (demo::interrupted) throw demo::Stopped{};
-  } catch (const demo::Stopped&) {
-    std::printf("the parts above are saved; --resume goes on behind them\n");
-    return;
-  }
-  report(o, parts, text, corpus, trained);
+  };
+  demo::run_parts(o.training, trained, judge, [&](demo::Parts& parts) { report(o, parts, text, corpus, trained); });
 }
 
 }  // namespace

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -15,13 +16,13 @@
 
 #include <data2vec/data/layouts.hpp>
 #include <data2vec/data2vec.hpp>
-#include <data2vec/io/lock.hpp>
 
 #include "examples/common/program.hpp"
 #include "examples/vision/recipe.hpp"
 #include "examples/vision/parts.hpp"
 #include "examples/vision/report.hpp"
 #include "examples/vision/data.hpp"
+#include "examples/common/demo.hpp"
 #include "examples/common/pretraining.hpp"
 
 namespace {
@@ -98,10 +99,7 @@ void report(const Options& o, const demo::Parts& parts, const demo::DemoImages& 
     std::printf("%lld labels: pre-trained %s, from scratch %s\n", static_cast<long long>(row.labels),
                 text(row.scores[0]).c_str(), text(row.scores[1]).c_str());
   }
-  double seconds = 0;
-  for (const d2v::Fact& fact : report.seconds) seconds += fact.value.get<double>();
-  std::printf("%s in all\nreport: %s/report.html and report.json\n", demo::clock_text(seconds).c_str(),
-              o.training.out.c_str());
+  demo::print_end(report, o.training.out);
 }
 
 void run(Options o, const CLI::App& app) {
@@ -120,32 +118,20 @@ void run(Options o, const CLI::App& app) {
   std::printf("%zu training and %zu test images from %s\n", sets.train.size(), sets.test.size(),
               o.data.directory.c_str());
   const demo::Pretrained trained = demo::pretrain<demo::Recipe>(o.training, demo::ImageSource(sets.train, statistics), o.json());
-  if (o.training.updates == 0) return;  // a signal before the length was known
-
-  const d2v::FolderLock lock(o.training.out);
-  demo::Parts parts(o.training.out, o.training.resume);
-  parts.add_alarms(trained.alarms);
-  parts.add_seconds("pre-training", trained.seconds);
-  if (!trained.finished) return;
-  std::printf("%-46s %lld updates  [%.1f s]\n", "pre-training", static_cast<long long>(trained.updates),
-              parts.seconds("pre-training"));
-  const demo::DemoImages images(sets, statistics, o.demo, o.training.seed);
   const bool labelled = !sets.train.classes().empty();
-  try {
+  std::optional<demo::DemoImages> images;
+  const auto judge = [&](demo::Parts& parts) {
+    images.emplace(sets, statistics, o.demo, o.training.seed);
     if (labelled)
       std::printf("\n%-46s %-18s %s\n", "accuracy on the images that are judged", "nearest neighbours", "linear probe");
     else
       std::printf("SKIPPED: neighbours by class, linear probe, fine-tuning: %s has no labels\n",
                   o.data.directory.c_str());
-    demo::judge_features(parts, images, trained.weights, o.training.seed, o.training.threads);
+    demo::judge_features(parts, *images, trained.weights, o.training.seed, o.training.threads);
     if (labelled && o.demo.seeds > 0)
-      demo::tune_with_few_labels(parts, images, trained.weights, o.demo, o.training.seed, o.training.threads);
-    if (demo::interrupted) throw demo::Stopped{};
-  } catch (const demo::Stopped&) {
-    std::printf("the parts above are saved; --resume goes on behind them\n");
-    return;
-  }
-  report(o, parts, images, trained.updates);
+      demo::tune_with_few_labels(parts, *images, trained.weights, o.demo, o.training.seed, o.training.threads);
+  };
+  demo::run_parts(o.training, trained, judge, [&](demo::Parts& parts) { report(o, parts, *images, trained.updates); });
 }
 
 }  // namespace

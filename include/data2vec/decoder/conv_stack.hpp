@@ -9,6 +9,7 @@
 #include <data2vec/decoder/decoder.hpp>
 #include <data2vec/device/conv.hpp>
 #include <data2vec/device/norm.hpp>
+#include <data2vec/layers/conv_layer.hpp>
 #include <data2vec/layers/padding.hpp>
 
 namespace data2vec::inline v0 {
@@ -29,17 +30,9 @@ struct ConvStack {
   }
   static constexpr bool residual = C.decoder_residual, first_residual = residual && D == dim;
 
-  template <class T, int In_>
-  struct Convolution {
-    static constexpr int In = In_ / C.decoder_groups;
-    static constexpr Init start = init::fan_in(In * window);
-    std::conditional_t<planar, View<T, dim, In, kernel, kernel>, View<T, dim, In, kernel>> weight;
-    View<T, dim> bias;
-    static constexpr void visit(auto&& f, auto&... p) {
-      f(Field{"0.weight", start}, p.weight...);
-      f(Field{"0.bias", start}, p.bias...);
-    }
-  };
+  template <class T, int In_, int In = In_ / C.decoder_groups>
+  using Convolution = std::conditional_t<planar, GroupedConvolution<T, dim, In, kernel, kernel>,
+                                         GroupedConvolution<T, dim, In, kernel>>;
   template <class T>
   struct Parameters {
     Convolution<T, D> first;
@@ -53,17 +46,8 @@ struct ConvStack {
     }
   };
 
-  /// One convolution's values: its output, and the layer's after norm, GELU and residual.
   template <class T, int N>
-  struct Layer {
-    View<T, N, T_, dim> convolved, state;
-    View<T, N, T_, kept_numbers<T>(2)> stats;
-    static constexpr void visit(auto&& f, auto&... t) {
-      f("convolved", t.convolved...);
-      f("state", t.state...);
-      f("stats", t.stats...);
-    }
-  };
+  using Layer = ConvolvedLayer<T, N, T_, dim>;
   template <class T, int N>
   struct Tape {
     std::array<Layer<T, N>, static_cast<std::size_t>(layers)> layer;

@@ -7,6 +7,7 @@
 
 #include <data2vec/core/check.hpp>
 #include <data2vec/device/conv.hpp>
+#include <data2vec/layers/conv_layer.hpp>
 #include <data2vec/layers/norm.hpp>
 #include <data2vec/layers/padding.hpp>
 
@@ -27,18 +28,8 @@ struct ConvPositions {
   static constexpr double flops_per_row = 2.0 * T_ * D * (D / groups) * kernel * depth;
 
   template <class T>
-  struct Convolution {
-    static constexpr Init start = init::fan_in(D / groups * kernel);
-    View<T, D, D / groups, kernel> weight;
-    View<T, D> bias;
-    static constexpr void visit(auto&& f, auto&... p) {
-      f(Field{"0.weight", start}, p.weight...);
-      f(Field{"0.bias", start}, p.bias...);
-    }
-  };
-  template <class T>
   struct Convolutions {
-    std::array<Convolution<T>, layers> layer;
+    std::array<GroupedConvolution<T, D, D / groups, kernel>, layers> layer;
     static constexpr void visit(auto&& f, auto&... p) {
       for (int i = 0; i < depth; ++i) {
         const IndexName index(i + 1);
@@ -57,15 +48,7 @@ struct ConvPositions {
   };
 
   template <class T, int N>
-  struct Layer {
-    View<T, N, T_, D> convolved, state;
-    View<T, N, T_, kept_numbers<T>(2)> stats;
-    static constexpr void visit(auto&& f, auto&... t) {
-      f("convolved", t.convolved...);
-      f("state", t.state...);
-      f("stats", t.stats...);
-    }
-  };
+  using Layer = ConvolvedLayer<T, N, T_, D>;
   template <class T, int N>
   struct Normed {
     View<T, N, T_, D> normed;
