@@ -4,6 +4,7 @@
 
 #include <data2vec/device/classify.hpp>
 #include <data2vec/device/cuda/element.cuh>
+#include <data2vec/device/cuda/elementwise.cuh>
 #include <data2vec/device/cuda/math.hpp>
 #include <data2vec/device/cuda/reduce.cuh>
 
