@@ -20,6 +20,13 @@
 
 namespace demo {
 
+/// What an encoder is judged by: its name in a run's file, and in the table.
+struct ClaimMeasure {
+  const char *key, *title;
+};
+inline constexpr ClaimMeasure claim_measures[] = {
+    {"probe", "Linear probe"}, {"knn", "Nearest neighbours"}, {"finetune", "Fine-tuning with few labels"}};
+
 /// Accuracies of several seeds at one time.
 struct ClaimPoint {
   double seconds = 0;  ///< the mean
@@ -38,23 +45,40 @@ struct ClaimCurve {
   std::vector<ClaimPoint> points;
 };
 
-/// The curves of the runs in a folder, by system; runs of other lengths than the first are refused.
-inline std::vector<ClaimCurve> claim_curves(const std::string& folder, const char* measure) {
+/// The complete runs in a folder, in the order of their names. Throws MissingData where there are none, and FileError for
+/// one that was run with other options than the first: seed, learning rate and batch aside.
+inline std::vector<d2v::Json> claim_runs(const std::string& folder) {
   std::vector<std::filesystem::path> files;
-  for (const auto& entry : std::filesystem::directory_iterator(folder))
-    if (entry.path().extension() == ".json") files.push_back(entry.path());
+  if (std::filesystem::is_directory(folder))
+    for (const auto& entry : std::filesystem::directory_iterator(folder))
+      if (entry.path().extension() == ".json") files.push_back(entry.path());
   std::sort(files.begin(), files.end());
-  std::map<std::string, ClaimCurve> curves;
+  std::vector<d2v::Json> runs;
+  d2v::Json first;
   for (const auto& file : files) {
-    const d2v::Json run = read_json(file.string());
-    if (!run.contains("system") || !run.contains("rows")) continue;
+    d2v::Json run = read_json(file.string());
+    if (!run.contains("system") || !run.contains("rows") || run["rows"].empty()) continue;
+    d2v::Json options = run["options"];
+    for (const char* own : {"seed", "lr", "batch"}) options.erase(own);
+    if (runs.empty()) first = options;
+    if (options != first)
+      throw d2v::FileError(file.string(), "expected a run with " + first.dump() + " as in the ones before, found " +
+                                              options.dump());
+    runs.push_back(std::move(run));
+  }
+  if (runs.empty()) throw MissingData(folder + ": expected runs (*.json), found none");
+  return runs;
+}
+
+/// The curves of runs by system; none where they were not judged by this.
+inline std::vector<ClaimCurve> claim_curves(const std::vector<d2v::Json>& runs, const char* measure) {
+  std::map<std::string, ClaimCurve> curves;
+  for (const d2v::Json& run : runs) {
+    const d2v::Json& rows = run["rows"];
+    if (!rows[0].contains(measure)) continue;
     ClaimCurve& curve = curves[run["system"]];
     curve.system = run["system"], curve.title = run["title"];
-    const d2v::Json& rows = run["rows"];
-    if (curve.points.empty()) curve.points.resize(rows.size());
-    if (curve.points.size() != rows.size())
-      throw d2v::FileError(file.string(), "expected " + std::to_string(curve.points.size()) +
-                                              " times as in the runs before, found " + std::to_string(rows.size()));
+    curve.points.resize(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
       ClaimPoint& point = curve.points[i];
       const auto n = static_cast<double>(point.accuracy.size());
@@ -100,36 +124,50 @@ inline std::string claim_sentence(const ClaimCurve& ours, const ClaimCurve& thei
                           *reached / end.seconds);
 }
 
-/// Writes table.md and accuracy.svg of the runs in a folder, and prints the table.
+/// The curves as a figure: means, with the least and the most of the seeds as thin lines.
+inline std::string claim_figure(const std::vector<ClaimCurve>& curves, const ClaimMeasure& measure) {
+  d2v::LineChart chart{.title = measure.title, .x_label = "processor seconds of pre-training",
+                       .y_label = "accuracy, %"};
+  for (std::size_t i = 0; i < curves.size(); ++i) {
+    const int style = static_cast<int>(i);
+    d2v::Series mean{.name = curves[i].title, .style = style}, least{.faint = true, .style = style}, most = least;
+    for (const ClaimPoint& p : curves[i].points) {
+      mean.points.emplace_back(p.seconds, 100 * p.mean());
+      least.points.emplace_back(p.seconds, 100 * p.least());
+      most.points.emplace_back(p.seconds, 100 * p.most());
+    }
+    for (d2v::Series* line : {&mean, &least, &most}) chart.series.push_back(std::move(*line));
+  }
+  return d2v::svg(chart);
+}
+
+/// Writes table.md and a figure of each measure for the runs in a folder, and prints the table.
 inline void write_claim(const std::string& folder) {
+  const std::vector<d2v::Json> runs = claim_runs(folder);
   std::string text;
-  for (const char* measure : {"probe", "knn"}) {
-    const auto curves = claim_curves(folder, measure);
-    if (curves.empty()) throw MissingData(folder + ": expected runs (*.json), found none");
-    text += formatted("%s, %% of the judged images (least to most of the seeds)\n\n",
-                      measure == std::string("probe") ? "Linear probe" : "Nearest neighbours");
-    text += "| system | seconds | accuracy |\n| --- | --- | --- |\n";
-    d2v::LineChart chart{.title = measure, .x_label = "seconds of pre-training", .y_label = "accuracy, %"};
+  for (const ClaimMeasure& measure : claim_measures) {
+    const auto curves = claim_curves(runs, measure.key);
+    if (curves.empty()) continue;
+    text += formatted("%s: %% of what is judged, mean of the seeds (least to most)\n\n", measure.title);
+    text += "| system | processor seconds | accuracy |\n| --- | --- | --- |\n";
     const ClaimCurve* ours = nullptr;
     for (const ClaimCurve& curve : curves) {
       if (curve.system == "data2vec2") ours = &curve;
-      d2v::Series line{.name = curve.title};
-      for (const ClaimPoint& p : curve.points) {
+      for (const ClaimPoint& p : curve.points)
         text += formatted("| %s | %.1f | %.2f (%.2f to %.2f) |\n", curve.title.c_str(), p.seconds, 100 * p.mean(),
                           100 * p.least(), 100 * p.most());
-        line.points.emplace_back(p.seconds, 100 * p.mean());
-      }
-      chart.series.push_back(line);
     }
     text += "\n";
-    if (ours)
+    if (ours && curves.size() > 1) {
       for (const ClaimCurve& curve : curves)
-        if (&curve != ours) text += claim_sentence(*ours, curve) + "\n";
-    text += "\n";
-    std::ofstream(folder + "/accuracy_" + measure + ".svg") << d2v::svg(chart);
+        if (&curve != ours) text += "- " + claim_sentence(*ours, curve) + "\n";
+      text += "\n";
+    }
+    std::ofstream(folder + "/accuracy_" + measure.key + ".svg") << claim_figure(curves, measure);
   }
+  text.pop_back();
   std::ofstream(folder + "/table.md") << text;
-  std::printf("%stable.md, accuracy_probe.svg and accuracy_knn.svg: %s\n", text.c_str(), folder.c_str());
+  std::printf("%s\ntable.md and accuracy_*.svg: %s\n", text.c_str(), folder.c_str());
 }
 
 }  // namespace demo
