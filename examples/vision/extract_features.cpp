@@ -23,7 +23,7 @@ using Extractor = demo::FeatureExtractor;
 
 struct Options {
   demo::DataOptions data;
-  std::string weights, out, part = "all", pooling = "mean";
+  std::string weights, out, part = "all", pooling = "mean", device = "cpu";
   Pool pool = Pool::mean;  // by its name
   int layer = Extractor::last_layer, threads = 0;
   bool teacher = false;
@@ -69,6 +69,7 @@ void run(Options o) {
   if (o.pool == Pool::none) shape.push_back(Extractor::F::S);
   shape.push_back(static_cast<std::int64_t>(Extractor::width(o.pool)) / (o.pool == Pool::none ? Extractor::F::S : 1));
   Extractor extract(o.threads);
+  if (o.device == "cuda") extract.run_on(demo::device_features({encoder.weights.data(), encoder.weights.size()}));
   std::vector<int> labels(n);
   if (npy) {
     d2v::NpyWriter<float> writer(o.out, shape);
@@ -111,6 +112,8 @@ int main(int argc, char** argv) {
   app.add_option("--pool", options.pooling, "of an image's tokens: mean, means of parts, the CLS token, or all tokens")
       ->check(CLI::IsMember({"mean", "quarters", "ninths", "cls", "none"}));
   app.add_option("--out", options.out, "file: .npy (the features), .safetensors (features and labels)")->required();
+  app.add_option("--device", options.device, "cuda: features on a GPU, in bfloat16")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--threads", options.threads, "0: all of the machine; the result does not depend on it")
       ->check(CLI::NonNegativeNumber);
   return demo::run_program("extract_features", app, argc, argv, [&] { run(options); });

@@ -1,15 +1,17 @@
 // SPDX-License-Identifier: MIT
-// Features of many images on all threads, with the tokens of each pooled as asked for.
+// Features of many images on all threads or on a GPU, with the tokens of each pooled as asked for.
 #pragma once
 
 #include <algorithm>
 #include <map>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <data2vec/evaluation/features.hpp>
 
 #include "examples/vision/data.hpp"
+#include "examples/vision/device_features.hpp"
 
 namespace demo {
 
@@ -41,8 +43,8 @@ class FeatureExtractor {
   }
 
   d2v::ThreadTeam& team() { return team_; }
-
-  static constexpr int cells(Pool pool) { return pool == Pool::quarters ? 2 : pool == Pool::ninths ? 3 : 1; }
+  /// From now on threads load images, and a GPU (device_features) does the rest.
+  void run_on(ExtractFeatures device) { on_device_ = std::move(device); }
 
   /// Numbers of an image.
   static constexpr std::size_t width(Pool pool) {
@@ -55,6 +57,8 @@ class FeatureExtractor {
     if (layer < 0 || layer > last_layer)
       throw d2v::OptionError("--layer: expected 0 to " + std::to_string(last_layer) + ", found " +
                              std::to_string(layer));
+    if (on_device_)
+      return on_device_({weights, d2v::buffer_size<Model::Parameters<float>>}, samples, n, pool, layer, out);
     const auto parameters = d2v::bind<Model::Parameters<const float>>(weights);
     team_.for_each_task(static_cast<int>((n + chunk - 1) / chunk), [&](int thread, int task) {
       d2v::Cpu device;
@@ -98,6 +102,7 @@ class FeatureExtractor {
 
  private:
   d2v::ThreadTeam team_;
+  ExtractFeatures on_device_;
   std::vector<d2v::Buffer<float>> memory_;
   std::vector<d2v::Buffer<int>> indices_;
 };

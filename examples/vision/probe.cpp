@@ -25,7 +25,7 @@ using demo::Rows;
 
 struct Options {
   demo::DataOptions data;
-  std::string weights, json, pooling = demo::name_of(demo::judged_pool);
+  std::string weights, json, device = "cpu", pooling = demo::name_of(demo::judged_pool);
   demo::Pool pool = demo::judged_pool;  // by its name
   std::size_t labels = 10'000;
   int layer = demo::judged_layer, threads = 0;
@@ -58,6 +58,7 @@ void run(Options o) {
     throw d2v::MismatchError(o.data.directory + ": expected training and test images, found " +
                              std::to_string(train.size()) + " and " + std::to_string(test.size()));
   Extractor extract(o.threads);
+  if (o.device == "cuda") extract.run_on(demo::device_features({encoder.weights.data(), encoder.weights.size()}));
   const auto features = [&](const d2v::Buffer<float>& weights, const demo::Views& views) {
     Rows rows{std::vector<float>(views.size() * Extractor::width(o.pool)), std::vector<int>(views.size())};
     extract(weights.data(), views, 0, views.size(), o.pool, o.layer, rows.values.data(), rows.labels.data());
@@ -120,6 +121,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.9));
   app.add_option("--json", options.json, "file for the results");
   app.add_option("--seed", options.seed, "of the choice of images and of the random weights");
+  app.add_option("--device", options.device, "cuda: features on a GPU, in bfloat16")
+      ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--threads", options.threads, "0: all of the machine; results do not depend on it")
       ->check(CLI::NonNegativeNumber);
   return demo::run_program("probe", app, argc, argv, [&] { run(options); });

@@ -1,15 +1,22 @@
 // SPDX-License-Identifier: MIT
-// examples/vision/device_training.hpp in a build without CUDA.
+// examples/vision/device_training.hpp and device_features.hpp in a build without CUDA.
 #include "examples/common/program.hpp"
+#include "examples/vision/device_features.hpp"
 #include "examples/vision/device_training.hpp"
 
 namespace demo {
 
+namespace {
+UsageError built_without() {
+  return UsageError("--device: expected cpu, found cuda: this program was built without D2V_CUDA");
+}
+}  // namespace
+
+ExtractFeatures device_features(std::span<const float>) { throw built_without(); }
+
 struct DeviceTraining::Impl {};
 
-DeviceTraining::DeviceTraining(const d2v::TrainerOptions&) {
-  throw UsageError("--device: expected cpu, found cuda: this program was built without D2V_CUDA");
-}
+DeviceTraining::DeviceTraining(const d2v::TrainerOptions&) { throw built_without(); }
 DeviceTraining::~DeviceTraining() = default;
 void DeviceTraining::set(const d2v::Schedule&, const d2v::EmaConfig&) {}
 void DeviceTraining::restart() {}

@@ -43,12 +43,27 @@ struct Features {
   static View<const T, B, S, D> run(Dev& d, const typename Branch::template Weights<const T>& weights,
                                     View<const SampleOf<M, T>, B, M::sample_size> samples, const Workspace<T>& w,
                                     const Index& index, int layer = last_layer, const int* lengths = nullptr) {
+    expect_layer(layer);
+    index_tokens(index, lengths);
+    return encode(d, weights, samples, w, index, layer, lengths);
+  }
+
+  static void expect_layer(int layer) {
     if (layer < 0 || layer > depth)
       throw OptionError("features: expected a layer between 0 and " + std::to_string(depth) + ", found " +
                         std::to_string(layer));
+  }
+  /// Fills the index of samples of these lengths (B); null: all are full.
+  static void index_tokens(const Index& index, const int* lengths) {
     int valid[B];
     for (int b = 0; b < B; ++b) valid[b] = lengths ? Enc::valid_tokens(lengths[b]) : Enc::T_;
     Enc::Rows::index_all(index, Enc::padded ? valid : nullptr);
+  }
+  /// `run` of a layer that is there, on an index that is filled.
+  template <Device Dev, class T>
+  static View<const T, B, S, D> encode(Dev& d, const typename Branch::template Weights<const T>& weights,
+                                       View<const SampleOf<M, T>, B, M::sample_size> samples, const Workspace<T>& w,
+                                       const Index& index, int layer, const int* lengths) {
     Enc::tokens(d, weights.branch.front.local_encoder, samples, w.local, w.local_tape, lengths);
     const auto out = Enc::forward(Pass{d}, Pass{d}, weights.branch.front, weights.blocks, weights.norm,
                                   View<const T, B, Enc::T_, D>(w.local), index, w.encoder,
@@ -62,21 +77,19 @@ struct Features {
   /// D). A part without a token, of a grid with fewer rows or columns than that, is 0.
   template <Device Dev, class T>
   static void pool(Dev& d, View<const T, B, S, D> features, Grid parts, T* pooled) {
-    constexpr Grid grid = M::grid;
-    const auto begin = [](int part, int cells, int side) { return (part * side + cells - 1) / cells; };
     for (int b = 0; b < B; ++b)
-      for (int i = 0; i < parts.height; ++i)
-        for (int j = 0; j < parts.width; ++j, pooled += D) {
-          const int top = begin(i, parts.height, grid.height), bottom = begin(i + 1, parts.height, grid.height);
-          const int left = begin(j, parts.width, grid.width), right = begin(j + 1, parts.width, grid.width);
-          device::fill(d, static_cast<std::size_t>(D), 0, pooled);
-          for (int y = top; y < bottom; ++y)
-            for (int x = left; x < right; ++x)
-              device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled),
-                          features[b][E + y * grid.width + x].data, pooled);
-          const int tokens = (bottom - top) * (right - left);
-          if (tokens > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / tokens, pooled);
-        }
+      for (int part = 0; part < parts.size(); ++part, pooled += D)
+        mean(d, features[b], pooled, [&](auto&& use) { tokens_of_part(parts, part, use); });
+  }
+  /// use(t) for the tokens of one of these parts, which are counted row by row.
+  template <class Use>
+  static void tokens_of_part(Grid parts, int part, Use&& use) {
+    constexpr Grid grid = M::grid;
+    const auto begin = [](int i, int cells, int side) { return (i * side + cells - 1) / cells; };
+    const int i = part / parts.width, j = part % parts.width;
+    for (int y = begin(i, parts.height, grid.height); y < begin(i + 1, parts.height, grid.height); ++y)
+      for (int x = begin(j, parts.width, grid.width); x < begin(j + 1, parts.width, grid.width); ++x)
+        use(y * grid.width + x);
   }
 
   /// The mean over all tokens, with `lengths` (B) over those that are no padding: (B, D).
@@ -90,16 +103,29 @@ struct Features {
   template <Device Dev, class T>
   static void pool_stretches(Dev& d, View<const T, B, S, D> features, int parts, T* pooled,
                              const int* lengths = nullptr) {
-    for (int b = 0; b < B; ++b) {
-      const int tokens = lengths ? Enc::valid_tokens(lengths[b]) : Enc::T_;
-      for (int part = 0; part < parts; ++part, pooled += D) {
-        const int begin = part * tokens / parts, end = ((part + 1) * tokens + parts - 1) / parts;
-        device::fill(d, static_cast<std::size_t>(D), 0, pooled);
-        for (int t = begin; t < end; ++t)
-          device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled), features[b][E + t].data, pooled);
-        if (end - begin > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / (end - begin), pooled);
-      }
-    }
+    for (int b = 0; b < B; ++b)
+      for (int part = 0; part < parts; ++part, pooled += D)
+        mean(d, features[b], pooled, [&](auto&& use) {
+          tokens_of_stretch(lengths ? Enc::valid_tokens(lengths[b]) : Enc::T_, parts, part, use);
+        });
+  }
+  /// use(t) for the tokens of one of these stretches of `tokens`.
+  template <class Use>
+  static void tokens_of_stretch(int tokens, int parts, int part, Use&& use) {
+    for (int t = part * tokens / parts; t < ((part + 1) * tokens + parts - 1) / parts; ++t) use(t);
+  }
+
+ private:
+  /// The mean (D) of those of a sample's features that `each_token(use)` names, 0 if there are none.
+  template <class Dev, class T, class F>
+  static void mean(Dev& d, View<const T, S, D> features, T* pooled, F&& each_token) {
+    int tokens = 0;
+    device::fill(d, static_cast<std::size_t>(D), 0, pooled);
+    each_token([&](int t) {
+      device::add(d, static_cast<std::size_t>(D), static_cast<const T*>(pooled), features[E + t].data, pooled);
+      ++tokens;
+    });
+    if (tokens > 1) device::scale(d, static_cast<std::size_t>(D), 1.0 / tokens, pooled);
   }
 };
 

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: MIT
-// A real device against the CPU: every operation, and training. Says so where there is no device.
+// A real device against the CPU: every operation, training, and features. Says so where there is no device.
 #include <doctest/doctest.h>
 
 #include <data2vec/device/cpu/all.hpp>
+#include <data2vec/evaluation/features.hpp>
 
 #include "tests/device/cuda/cases_arrays.hpp"
 #include "tests/device/cuda/cases_half.hpp"
@@ -72,4 +73,28 @@ TEST_CASE("training agrees with the CPU") {
                   models::spoken_key_biases);
   models::compare(models::train_on_cpu("written", 4, 1), cases::train_on_device("written", 4, 1), 1,
                   models::written_key_biases);
+}
+TEST_CASE("features agree with the CPU") {
+  if (no_device()) return;
+  using models::Plain;
+  using F = data2vec::Features<Plain, models::batch>;
+  std::vector<float> weights(data2vec::buffer_size<Plain::Parameters<float>>), samples;
+  std::vector<std::uint32_t> ids;
+  Plain::initialise(weights.data(), 3);
+  models::fill(0, samples, ids);
+  Cpu cpu;
+  data2vec::Buffer<float> memory(data2vec::buffer_size<F::Workspace<float>>);
+  data2vec::Buffer<int> indices(data2vec::buffer_size<F::Index>);
+  const auto tokens = data2vec::features<Plain, models::batch>(
+      cpu, data2vec::bind<Plain::Parameters<const float>>(weights.data()),
+      data2vec::View<const float, models::batch, models::sample>{samples.data()},
+      data2vec::bind<F::Workspace<float>>(memory.data()), data2vec::bind<F::Index>(indices.data()), 1);
+  float expected[models::batch * F::D];
+  F::mean_pool(cpu, tokens, expected);
+  const auto found = cases::plain_features_on_device(weights, samples);
+  REQUIRE(found.size() == std::size(expected));
+  for (std::size_t i = 0; i < found.size(); ++i) {
+    CAPTURE(i);
+    CHECK(std::abs(static_cast<double>(found[i] - expected[i])) < cases::rounding(64 * 4, 4));
+  }
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// Trainings on a real device; and the trainer and the fine-tuner of ViT-B with a batch of 64.
+// Trainings and features on a real device; and the trainer and the fine-tuner of ViT-B with a batch of 64.
 #include <data2vec/cuda.cuh>
 #include <data2vec/model/presets.hpp>
 
@@ -19,6 +19,13 @@ models::Trace train_on_device(const std::string& model, int steps, int accumulat
   if (model == "mae in bf16") return models::trace<models::Mae, data2vec::Precision::bf16>(steps, accumulation);
   if (model == "noisy") return models::trace<models::Noisy>(steps, accumulation);
   return models::trace<models::Skipping>(steps, accumulation);
+}
+
+std::vector<float> plain_features_on_device(const std::vector<float>& weights, const std::vector<float>& samples) {
+  data2vec::FeatureExtractor<models::Plain, models::Fp32, 2> extract(weights);
+  std::vector<float> means(samples.size() / models::sample * models::plain_config.embed_dim);
+  extract.pool(samples, {1, 1}, means, 1);
+  return means;
 }
 
 using namespace data2vec;
