@@ -102,7 +102,7 @@ void conv(State& state) {
   }
   flops(state, 2.0 * static_cast<double>(pixels) * static_cast<double>(w.size()));
 }
-constexpr ConvShape tiny28{96, 96, 8, 3, 3, 7, 7}, small32{192, 192, 12, 3, 3, 8, 8},
+constexpr ConvShape tiny28{96, 96, 8, 3, 3, 7, 7}, small32{192, 192, 8, 3, 3, 8, 8},
     vit_b{768, 768, 16, 3, 3, 14, 14}, speech{384, 384, 16, 1, 7, 1, 500};
 #define CONV(shape, rows)                                \
   BENCHMARK(conv<shape, forward>)->Arg(rows);            \

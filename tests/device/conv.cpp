@@ -62,6 +62,10 @@ void check(int rows) {
   device::grouped_conv_weight_gradient<S>(cpu, rows, dy.data(), x.data(), wfound.data(), nullptr);
 }
 
+template <ConvShape S, class T, class Isa = isa::Native>
+inline constexpr bool by_tiles =
+    detail::WinogradTiles<S, S.in_channels / S.groups, S.out_channels / S.groups, T, Isa>::pays;
+
 }  // namespace
 
 TEST_CASE_TEMPLATE("convolutions agree with double", T, float, double) {
@@ -80,11 +84,23 @@ TEST_CASE("convolutions of the model shapes agree with double") {
   check<ConvShape{48, 48, 1, 1, 128, 1, 300}, isa::Native, float>(1);  // a long window, several patches
 }
 
-TEST_CASE_TEMPLATE("a sample has the same bits alone, in any batch, at any alignment", T, float, double) {
-  constexpr ConvShape S{18, 12, 3, 3, 3, 5, 7};
-  constexpr std::size_t in = 35 * 18, out = 35 * 12;
+TEST_CASE_TEMPLATE("convolutions by tiles of 2 x 2 agree with double", T, float, double) {
+  constexpr ConvShape odd{24, 40, 2, 3, 3, 7, 9}, lines{34, 26, 2, 3, 3, 6, 14}, one{20, 12, 1, 3, 3, 2, 2};
+  static_assert(by_tiles<odd, T> && by_tiles<lines, T> && by_tiles<one, T>);
+  check<odd, isa::Native, T>(2);    // 12 to 20 channels a group, half a tile beyond both borders
+  check<lines, isa::Native, T>(3);  // 17 to 13 channels, lines of tiles in turns, the last turn shorter
+  check<one, isa::Native, T>(2);    // one tile
+  check<odd, isa::Portable, T>(2);
+  static_assert(by_tiles<ConvShape{96, 96, 8, 3, 3, 7, 7}, T> && !by_tiles<ConvShape{96, 96, 8, 3, 3, 5, 5}, T> &&
+                !by_tiles<ConvShape{96, 96, 8, 5, 5, 8, 8}, T> && !by_tiles<ConvShape{64, 64, 8, 3, 3, 8, 8}, T>);
+}
+
+template <ConvShape S, class T>
+void check_bits() {
+  constexpr std::size_t in = S.height * S.width * S.in_channels, out = S.height * S.width * S.out_channels;
   Cpu cpu;
-  const auto x = numbers<T>(3 * in, 1), w = numbers<T>(12 * 6 * 9, 2), b = numbers<T>(12, 3);
+  const auto x = numbers<T>(3 * in, 1), w = numbers<T>(S.out_channels * (S.in_channels / S.groups) * 9, 2),
+             b = numbers<T>(S.out_channels, 3);
   std::vector<T> y(3 * out), one(out), dx(3 * in), done(in);
   device::grouped_conv<S>(cpu, 3, x.data(), w.data(), b.data(), y.data());
   device::grouped_conv_input_gradient<S>(cpu, 3, y.data(), w.data(), dx.data());
@@ -100,4 +116,24 @@ TEST_CASE_TEMPLATE("a sample has the same bits alone, in any batch, at any align
     device::grouped_conv<S>(cpu, 3, sx.data(), sw.data(), b.data(), sy.data());
     CHECK((sy == y));
   }
+}
+
+TEST_CASE_TEMPLATE("a sample has the same bits alone, in any batch, at any alignment", T, float, double) {
+  check_bits<ConvShape{18, 12, 3, 3, 3, 5, 7}, T>();
+  check_bits<ConvShape{24, 40, 2, 3, 3, 7, 9}, T>();  // by tiles
+}
+
+TEST_CASE("an input gradient is added to what is there") {
+  const auto check_added = []<ConvShape S>(std::integral_constant<ConvShape, S>) {
+    Cpu cpu;
+    const std::size_t pixels = 2 * S.height * S.width;
+    const auto w = numbers<float>(S.out_channels * (S.in_channels / S.groups) * 9, 2),
+               dy = numbers<float>(pixels * S.out_channels, 4), before = numbers<float>(pixels * S.in_channels, 5);
+    std::vector<float> alone(before.size()), sum = before;
+    device::grouped_conv_input_gradient<S>(cpu, 2, dy.data(), w.data(), alone.data());
+    device::grouped_conv_input_gradient<S, Grad::accumulate>(cpu, 2, dy.data(), w.data(), sum.data());
+    for (std::size_t i = 0; i < sum.size(); ++i) REQUIRE(sum[i] == before[i] + alone[i]);
+  };
+  check_added(std::integral_constant<ConvShape, ConvShape{12, 18, 3, 3, 3, 5, 7}>());
+  check_added(std::integral_constant<ConvShape, ConvShape{24, 40, 2, 3, 3, 7, 9}>());
 }

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 // Grouped convolutions on the processor: direct, channels last. The channels of one group are copied with their zero
 // padding into a patch in the cache; register tiles of pixels x output channels run over window and input channels.
+// Windows of 3 x 3 go by winograd.hpp where that pays.
 #pragma once
 
 #include <algorithm>
 
 #include <data2vec/device/conv.hpp>
 #include <data2vec/device/cpu/product.hpp>
+#include <data2vec/device/cpu/winograd.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -228,7 +230,7 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
       for (Index g = first; g < end; ++g) {
         const T* w = weight + g * out<S> * in<S> * K::taps;
         const auto get = [w](int t, int a, int b) { return w[(Index{b} * in<S> + a) * K::taps + t]; };
-        panels<K, out<S>>(rows, x + g * in<S>, S.in_channels, get, bias ? bias + g * out<S> : nullptr, false,
+        panels<S, K, in<S>, out<S>>(rows, x + g * in<S>, S.in_channels, get, bias ? bias + g * out<S> : nullptr, false,
                           y + g * out<S>, S.out_channels);
       }
     });
@@ -243,7 +245,7 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
       for (Index g = first; g < end; ++g) {
         const T* w = weight + g * out<S> * in<S> * K::taps;
         const auto get = [w](int t, int a, int b) { return w[(Index{a} * in<S> + b) * K::taps + K::taps - 1 - t]; };
-        panels<K, in<S>>(rows, dy + g * out<S>, S.out_channels, get, static_cast<const T*>(nullptr),
+        panels<S, K, out<S>, in<S>>(rows, dy + g * out<S>, S.out_channels, get, static_cast<const T*>(nullptr),
                          G == Grad::accumulate, dx + g * in<S>, S.in_channels);
       }
     });
@@ -253,9 +255,10 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   static void weight_gradient(Cpu& d, int rows, const T* dy, const T* x, T* dweight, T* dbias) {
     using K = detail::ConvTiles<S, in<S>, out<S>, S.kernel_height / 2, S.kernel_width / 2, T, Isa>;
     detail::share(d, S.groups, 1, [=](Index first, Index end) {
+      using W = detail::WinogradTiles<S, in<S>, out<S>, T, Isa>;
       for (Index g = first; g < end; ++g)
-        K::weight_gradient(rows, x + g * in<S>, S.in_channels, dy + g * out<S>, S.out_channels,
-                           dweight + g * out<S> * in<S> * K::taps);
+        std::conditional_t<W::pays, W, K>::weight_gradient(rows, x + g * in<S>, S.in_channels, dy + g * out<S>,
+                                                           S.out_channels, dweight + g * out<S> * in<S> * K::taps);
     });
     if (dbias) detail::column_sums(d, Index{rows} * S.height * S.width, S.out_channels, dy, dbias);
   }
@@ -266,14 +269,19 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   template <ConvShape S>
   static constexpr int out = S.out_channels / S.groups;
 
-  template <class K, int B, class Get, class T>
+  template <ConvShape S, class K, int A, int B, class Get, class T>
   static void panels(int rows, const T* x, int x_stride, Get get, const T* bias, bool add, T* y,
                      int y_stride) {
-    constexpr int all = K::vectors(B), rest = all % K::panel;
-    for (int b = 0; b + K::panel <= all; b += K::panel)
-      K::template forward<K::panel>(rows, x, x_stride, get, b * K::width, bias, add, y, y_stride);
-    if constexpr (rest > 0)
-      K::template forward<rest>(rows, x, x_stride, get, (all - rest) * K::width, bias, add, y, y_stride);
+    using W = detail::WinogradTiles<S, A, B, T, Isa>;
+    if constexpr (W::pays) {
+      W::forward(rows, x, x_stride, get, bias, add, y, y_stride);
+    } else {
+      constexpr int all = K::vectors(B), rest = all % K::panel;
+      for (int b = 0; b + K::panel <= all; b += K::panel)
+        K::template forward<K::panel>(rows, x, x_stride, get, b * K::width, bias, add, y, y_stride);
+      if constexpr (rest > 0)
+        K::template forward<rest>(rows, x, x_stride, get, (all - rest) * K::width, bias, add, y, y_stride);
+    }
   }
 };
 
