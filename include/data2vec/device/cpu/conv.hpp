@@ -173,46 +173,45 @@ struct ConvTiles {
       for (int j = 0; j < v; ++j) L::store(sums + r * a_stride + j * width, sum[r][j]);
   }
 
-  /// Adds to dw, (B, A, taps) of one group, the sums over all pixels, a patch after the other.
-  static void weight_gradient(int rows, const T* x, int x_stride, const T* dy, int dy_stride, T* dw) {
+  /// Adds to dw, (B, A, taps) of one group, the sums over all pixels for the output channels [b0, b0 + b_block).
+  static void weight_gradient(int rows, const T* x, int x_stride, const T* dy, int dy_stride, T* dw, int b0) {
     alignas(64) T patch[patch_size];
     alignas(64) T sums[weight_size];
     constexpr int tap_block = std::min(taps, weight_size / (b_block * a_stride)), all = vectors(a_block);
     constexpr int wide = many_registers && all == 3 ? 3 : std::min(2, all);
     for (int a0 = 0; a0 < A; a0 += a_block)
-      for (int b0 = 0; b0 < B; b0 += b_block)
-        for (int t0 = 0; t0 < taps; t0 += tap_block) {
-          const int n = std::min(a_block, A - a0), m = std::min(b_block, B - b0), t1 = std::min(taps, t0 + tap_block);
-          std::fill(sums, sums + (t1 - t0) * m * a_stride, T(0));
-          for (int r = 0; r < rows; ++r)
-            for (int h = 0; h < S.height; h += lines)
-              for (int c = 0; c < S.width; c += columns) {
-                fill_patch(x + Index{r} * S.height * S.width * x_stride + a0, x_stride, n, h, c, patch);
-                const T* d = dy + ((Index{r} * S.height + h) * S.width + c) * dy_stride + b0;
-                const int line_count = std::min(lines, S.height - h), column_count = std::min(columns, S.width - c);
-                for (int t = t0; t < t1; ++t) {
-                  const T* p = patch + (t / S.kernel_width * patch_width + t % S.kernel_width) * a_stride;
-                  T* s = sums + (t - t0) * m * a_stride;
-                  const auto strip = [&]<int v>(std::integral_constant<int, v>, int j) {
-                    int b = 0;
-                    const auto step = [&]<int R>(std::integral_constant<int, R>) {
-                      for (; b + R <= m; b += R)
-                        outer<R, v>(p + j * width, d + b, dy_stride, line_count, column_count,
-                                    s + b * a_stride + j * width);
-                    };
-                    step(std::integral_constant<int, many_registers && v < 3 ? 12 : many_registers ? 8 : 6>());
-                    step(std::integral_constant<int, 2>());
-                    step(std::integral_constant<int, 1>());
+      for (int t0 = 0; t0 < taps; t0 += tap_block) {
+        const int n = std::min(a_block, A - a0), m = std::min(b_block, B - b0), t1 = std::min(taps, t0 + tap_block);
+        std::fill(sums, sums + (t1 - t0) * m * a_stride, T(0));
+        for (int r = 0; r < rows; ++r)
+          for (int h = 0; h < S.height; h += lines)
+            for (int c = 0; c < S.width; c += columns) {
+              fill_patch(x + Index{r} * S.height * S.width * x_stride + a0, x_stride, n, h, c, patch);
+              const T* d = dy + ((Index{r} * S.height + h) * S.width + c) * dy_stride + b0;
+              const int line_count = std::min(lines, S.height - h), column_count = std::min(columns, S.width - c);
+              for (int t = t0; t < t1; ++t) {
+                const T* p = patch + (t / S.kernel_width * patch_width + t % S.kernel_width) * a_stride;
+                T* s = sums + (t - t0) * m * a_stride;
+                const auto strip = [&]<int v>(std::integral_constant<int, v>, int j) {
+                  int b = 0;
+                  const auto step = [&]<int R>(std::integral_constant<int, R>) {
+                    for (; b + R <= m; b += R)
+                      outer<R, v>(p + j * width, d + b, dy_stride, line_count, column_count,
+                                  s + b * a_stride + j * width);
                   };
-                  for (int j = 0; j + wide <= all; j += wide) strip(std::integral_constant<int, wide>(), j);
-                  if constexpr (all % wide > 0) strip(std::integral_constant<int, all % wide>(), all - all % wide);
-                }
+                  step(std::integral_constant<int, many_registers && v < 3 ? 12 : many_registers ? 8 : 6>());
+                  step(std::integral_constant<int, 2>());
+                  step(std::integral_constant<int, 1>());
+                };
+                for (int j = 0; j + wide <= all; j += wide) strip(std::integral_constant<int, wide>(), j);
+                if constexpr (all % wide > 0) strip(std::integral_constant<int, all % wide>(), all - all % wide);
               }
-          for (int t = t0; t < t1; ++t)
-            for (int b = 0; b < m; ++b)
-              for (int a = 0; a < n; ++a)
-                dw[(Index{b0 + b} * A + a0 + a) * taps + t] += sums[((t - t0) * m + b) * a_stride + a];
-        }
+            }
+        for (int t = t0; t < t1; ++t)
+          for (int b = 0; b < m; ++b)
+            for (int a = 0; a < n; ++a)
+              dw[(Index{b0 + b} * A + a0 + a) * taps + t] += sums[((t - t0) * m + b) * a_stride + a];
+      }
   }
 };
 
@@ -226,14 +225,8 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   template <ConvShape S, class T>
   static void forward(Cpu& d, int rows, const T* x, const T* weight, const T* bias, T* y) {
     using K = detail::ConvTiles<S, in<S>, out<S>, S.kernel_height / 2, S.kernel_width / 2, T, Isa>;
-    detail::share(d, S.groups, 1, [=](Index first, Index end) {
-      for (Index g = first; g < end; ++g) {
-        const T* w = weight + g * out<S> * in<S> * K::taps;
-        const auto get = [w](int t, int a, int b) { return w[(Index{b} * in<S> + a) * K::taps + t]; };
-        panels<S, K, in<S>, out<S>>(rows, x + g * in<S>, S.in_channels, get, bias ? bias + g * out<S> : nullptr, false,
-                          y + g * out<S>, S.out_channels);
-      }
-    });
+    const auto get = [](const T* w, int t, int a, int b) { return w[(Index{b} * in<S> + a) * K::taps + t]; };
+    convolve<S, K, in<S>, out<S>>(d, rows, x, weight, get, bias, false, y);
   }
 
   // The window mirrored: what lay before a pixel now lies behind it.
@@ -241,24 +234,28 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   static void input_gradient(Cpu& d, int rows, const T* dy, const T* weight, T* dx) {
     using K = detail::ConvTiles<S, out<S>, in<S>, S.kernel_height - 1 - S.kernel_height / 2,
                                 S.kernel_width - 1 - S.kernel_width / 2, T, Isa>;
-    detail::share(d, S.groups, 1, [=](Index first, Index end) {
-      for (Index g = first; g < end; ++g) {
-        const T* w = weight + g * out<S> * in<S> * K::taps;
-        const auto get = [w](int t, int a, int b) { return w[(Index{a} * in<S> + b) * K::taps + K::taps - 1 - t]; };
-        panels<S, K, out<S>, in<S>>(rows, dy + g * out<S>, S.out_channels, get, static_cast<const T*>(nullptr),
-                         G == Grad::accumulate, dx + g * in<S>, S.in_channels);
-      }
-    });
+    const auto get = [](const T* w, int t, int a, int b) {
+      return w[(Index{a} * in<S> + b) * K::taps + K::taps - 1 - t];
+    };
+    convolve<S, K, out<S>, in<S>>(d, rows, dy, weight, get, static_cast<const T*>(nullptr), G == Grad::accumulate, dx);
   }
 
   template <ConvShape S, class T>
   static void weight_gradient(Cpu& d, int rows, const T* dy, const T* x, T* dweight, T* dbias) {
     using K = detail::ConvTiles<S, in<S>, out<S>, S.kernel_height / 2, S.kernel_width / 2, T, Isa>;
-    detail::share(d, S.groups, 1, [=](Index first, Index end) {
-      using W = detail::WinogradTiles<S, in<S>, out<S>, T, Isa>;
-      for (Index g = first; g < end; ++g)
-        std::conditional_t<W::pays, W, K>::weight_gradient(rows, x + g * in<S>, S.in_channels, dy + g * out<S>,
-                                                           S.out_channels, dweight + g * out<S> * in<S> * K::taps);
+    using W = detail::WinogradTiles<S, in<S>, out<S>, T, Isa>;
+    constexpr int blocks = W::pays ? 1 : (out<S> + K::b_block - 1) / K::b_block;
+    detail::share(d, S.groups * blocks, 1, [=](Index first, Index end) {
+      for (Index i = first; i < end; ++i) {
+        const Index g = i / blocks;
+        const T *of_x = x + g * in<S>, *of_dy = dy + g * out<S>;
+        T* dw = dweight + g * out<S> * in<S> * K::taps;
+        if constexpr (W::pays)
+          W::weight_gradient(rows, of_x, S.in_channels, of_dy, S.out_channels, dw);
+        else
+          K::weight_gradient(rows, of_x, S.in_channels, of_dy, S.out_channels, dw,
+                             static_cast<int>(i % blocks) * K::b_block);
+      }
     });
     if (dbias) detail::column_sums(d, Index{rows} * S.height * S.width, S.out_channels, dy, dbias);
   }
@@ -269,19 +266,27 @@ struct kernel::GroupedConv<BasicCpu<Isa>> {
   template <ConvShape S>
   static constexpr int out = S.out_channels / S.groups;
 
+  // From A to B channels per group, shared by groups and panels of output channels; get(weights of a group, tap, a, b).
   template <ConvShape S, class K, int A, int B, class Get, class T>
-  static void panels(int rows, const T* x, int x_stride, Get get, const T* bias, bool add, T* y,
-                     int y_stride) {
+  static void convolve(Cpu& d, int rows, const T* x, const T* weight, Get get, const T* bias, bool add, T* y) {
     using W = detail::WinogradTiles<S, A, B, T, Isa>;
-    if constexpr (W::pays) {
-      W::forward(rows, x, x_stride, get, bias, add, y, y_stride);
-    } else {
-      constexpr int all = K::vectors(B), rest = all % K::panel;
-      for (int b = 0; b + K::panel <= all; b += K::panel)
-        K::template forward<K::panel>(rows, x, x_stride, get, b * K::width, bias, add, y, y_stride);
-      if constexpr (rest > 0)
-        K::template forward<rest>(rows, x, x_stride, get, (all - rest) * K::width, bias, add, y, y_stride);
-    }
+    constexpr int whole = K::vectors(B) / K::panel, rest = K::vectors(B) % K::panel,
+                  panels = W::pays ? 1 : whole + (rest > 0);
+    detail::share(d, S.groups * panels, 1, [=](Index first, Index end) {
+      for (Index i = first; i < end; ++i) {
+        const Index g = i / panels;
+        const int panel = static_cast<int>(i % panels), b0 = panel * K::panel * K::width;
+        const auto of_group = [=, w = weight + g * A * B * K::taps](int t, int a, int b) { return get(w, t, a, b); };
+        const T *of_x = x + g * A, *of_bias = bias ? bias + g * B : nullptr;
+        T* of_y = y + g * B;
+        if constexpr (W::pays)
+          W::forward(rows, of_x, A * S.groups, of_group, of_bias, add, of_y, B * S.groups);
+        else if (panel < whole)
+          K::template forward<K::panel>(rows, of_x, A * S.groups, of_group, b0, of_bias, add, of_y, B * S.groups);
+        else if constexpr (rest > 0)
+          K::template forward<rest>(rows, of_x, A * S.groups, of_group, b0, of_bias, add, of_y, B * S.groups);
+      }
+    });
   }
 };
 
