@@ -185,7 +185,7 @@ std::vector<FoundCase> find_cases(const std::string& folder, const std::string& 
   return cases;
 }
 
-void use_device(FoundCase& found) {
+void use_device(FoundCase& found, bool in_bfloat16) {
   static constexpr std::pair<const char*, const char*> lacks[] = {
       {"CrossAttentionDecoder", "the cross-attention decoder"},
   };
@@ -196,13 +196,14 @@ void use_device(FoundCase& found) {
       return;
     }
   // #include "HEADER", types, and a main() that runs run_KIND<Model, ...>.
+  const std::string how = in_bfloat16 ? "_in_bfloat16" : "_on_device";
   std::string& host = found.source;
   const std::size_t types = host.find("\n\n") + 2, main = host.find("int main("), run = host.find("run_", main);
   const std::size_t arguments = host.find('<', run), end = host.find(')', arguments);
   found.device_source = "#include \"device_step.cuh\"\n\n" + host.substr(types, main - types) +
                         "data2vec::LossSums data2vec::parity::device_step(int branch, const DeviceStep& step) {\n"
-                        "  return device_steps" + host.substr(arguments, end - arguments) + "(branch, step);\n}\n";
-  host.insert(arguments, "_on_device");
+                        "  return steps" + how + host.substr(arguments, end - arguments) + "(branch, step);\n}\n";
+  host.insert(arguments, how);
 }
 
 }  // namespace data2vec::parity

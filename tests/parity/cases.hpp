@@ -29,8 +29,9 @@ struct FoundCase {
 /// a kind of case without its header there is not built yet.
 std::vector<FoundCase> find_cases(const std::string& folder, const std::string& sources);
 
-/// Makes the program of a pre-training case one whose steps run on a GPU, or skips it by what a GPU lacks.
-void use_device(FoundCase& found);
+/// Makes the program of a pre-training case one whose steps run on a GPU, in fp32 or in bfloat16, or skips it by what a
+/// GPU lacks.
+void use_device(FoundCase& found, bool in_bfloat16);
 
 /// One file.
 FoundCase classify(const std::string& path, const std::string& name, const std::string& sources);

@@ -16,7 +16,7 @@
 namespace data2vec::parity {
 
 /// Runs a pre-training case of B samples, its step on the CPU or a GPU.
-template <class Model, int B, bool on_device = false>
+template <class Model, int B, Where where = Where::cpu>
 void run_mae(const Case& c, Report& r) {
   using Step = typename Model::First;
   using Network = typename Step::Network;
@@ -66,7 +66,7 @@ void run_mae(const Case& c, Report& r) {
     if (name == "decoder_block") state.assign(x, x + count);
   };
   PixelSums sums;
-  if constexpr (on_device) {
+  if constexpr (where != Where::cpu) {
     const LossSums found = device_step(0, {.weights = model.weights.data(),
                                            .gradient = model.gradient.data(),
                                            .samples = samples.data,
@@ -80,6 +80,9 @@ void run_mae(const Case& c, Report& r) {
     sums = Step::step(Pass<Cpu, true>{cpu, {.sample_ids = ids.data()}}, p, g, samples, B * Step::R, w, index,
                       moments.data(), observe);
   }
+  if constexpr (where == Where::device_in_bfloat16)
+    return compare_in_bfloat16<typename Model::template Parameters<float>>(
+        c, r, "out.loss", sums.total() / sums.sample_size, "grad.", model.gradient.data());
   model.output("loss", sums.total() / sums.sample_size);
 
   // The case predicts the visible patches too.
@@ -104,7 +107,11 @@ void run_mae(const Case& c, Report& r) {
 
 template <class Model, int B>
 void run_mae_on_device(const Case& c, Report& r) {
-  run_mae<Model, B, true>(c, r);
+  run_mae<Model, B, Where::device>(c, r);
+}
+template <class Model, int B>
+void run_mae_in_bfloat16(const Case& c, Report& r) {
+  run_mae<Model, B, Where::device_in_bfloat16>(c, r);
 }
 
 /// The parameters of a classifier as the reference names them: without "model." in front.

@@ -83,18 +83,23 @@ inline EmaConfig ema_of(const Case& c) {
 
 /// Steps of one branch of a model on B samples, on the CPU or a GPU; what follows a step is the CPU's. The branches of a
 /// model in memory take steps by turns.
-template <class Model, int B, int branch = 0, bool on_device = false>
+template <class Model, int B, int branch = 0, Where where = Where::cpu>
 class PretrainCase {
  public:
   using Branch = typename Model::template BranchAt<branch>;
   using M = typename Branch::M;
   static constexpr int D = Branch::D, N = B * Branch::masks, V = Branch::V, T_ = Branch::T_, R = Branch::R;
+  static constexpr bool rough = where == Where::device_in_bfloat16;
 
   PretrainCase(const Case& c, Report& r, CaseModel<Model>& model) : case_(c), report_(r), model_(model) {}
 
   void run() {
-    single_step();
-    if (case_.has("traj.loss")) trajectory();
+    if constexpr (rough) {
+      compared_step();
+    } else {
+      single_step();
+      if (case_.has("traj.loss")) trajectory();
+    }
   }
 
   /// Step `n` of a case over several modalities: the first of this one.
@@ -124,7 +129,7 @@ class PretrainCase {
     const LossWeights loss{case_.number("model.d2v_loss"), case_.number("model.cls_loss"),
                            case_.number("model.recon_loss")};
     Result result{};
-    if constexpr (on_device) {
+    if constexpr (where != Where::cpu) {
       result.sums = device_step(branch, {.weights = model_.weights.data(),
                                          .teacher = model_.teacher.data(),
                                          .gradient = model_.gradient.data(),
@@ -176,6 +181,11 @@ class PretrainCase {
     const Result result = step(prefix_, 0, [&](const char* name, int i, const float* values, std::size_t count) {
       observed(name, i, {values, count});
     });
+    if constexpr (rough) {
+      compare_in_bfloat16<typename CaseModel<Model>::Parameters>(
+          case_, report_, prefix_ + "out.loss_total", result.sums.total(), prefix_ + "grad.", model_.gradient.data());
+      return result;
+    }
     scalar(Quantity::loss, prefix_ + "out.loss_total", result.sums.total());
     losses(result.sums);
     scalar(Quantity::exact, prefix_ + "out.sample_size", result.sums.sample_size);
@@ -362,36 +372,45 @@ class PretrainCase {
 };
 
 /// Runs a pre-training case of B samples as `Model`.
-template <class Model, int B, bool on_device = false>
+template <class Model, int B, Where where = Where::cpu>
 void run_pretrain(const Case& c, Report& report) {
   CaseModel<Model> model(c);
-  PretrainCase<Model, B, 0, on_device>(c, report, model).run();
+  PretrainCase<Model, B, 0, where>(c, report, model).run();
 }
 
 /// Runs a case over several modalities: one step of each, B samples of the first, ...
-template <bool on_device, class Model, int... B>
+template <Where where, class Model, int... B>
 void run_branches(const Case& c, Report& report) {
   CaseModel<Model> model(c);
   [&]<int... i>(std::integer_sequence<int, i...>) {
-    (PretrainCase<Model, B, i, on_device>(c, report, model).one_of_several(i), ...);
+    (PretrainCase<Model, B, i, where>(c, report, model).one_of_several(i), ...);
   }(std::make_integer_sequence<int, sizeof...(B)>{});
+  if (where == Where::device_in_bfloat16) return;
   const std::string end = "after" + std::to_string(sizeof...(B)) + ".";
   model.compare(c, report, Quantity::parameter, end, model.weights, "params.");
   model.compare(c, report, Quantity::teacher, "teacher_" + end, model.teacher, "teacher.", true);
 }
 template <class Model, int... B>
 void run_multimodal(const Case& c, Report& report) {
-  run_branches<false, Model, B...>(c, report);
+  run_branches<Where::cpu, Model, B...>(c, report);
 }
 
 /// The same with steps on a GPU.
 template <class Model, int B>
 void run_pretrain_on_device(const Case& c, Report& report) {
-  run_pretrain<Model, B, true>(c, report);
+  run_pretrain<Model, B, Where::device>(c, report);
+}
+template <class Model, int B>
+void run_pretrain_in_bfloat16(const Case& c, Report& report) {
+  run_pretrain<Model, B, Where::device_in_bfloat16>(c, report);
 }
 template <class Model, int... B>
 void run_multimodal_on_device(const Case& c, Report& report) {
-  run_branches<true, Model, B...>(c, report);
+  run_branches<Where::device, Model, B...>(c, report);
+}
+template <class Model, int... B>
+void run_multimodal_in_bfloat16(const Case& c, Report& report) {
+  run_branches<Where::device_in_bfloat16, Model, B...>(c, report);
 }
 
 }  // namespace data2vec::parity

@@ -140,6 +140,8 @@ Results halves(Side& side) {
   half_attention<1, 16, true>(run, 2, 64, true, false);
   half_attention<2, 32, true>(run, 1, 70, true, true);
   half_attention<1, 64, false>(run, 1, 130, false, true);
+  half_attention<2, 23, true>(run, 2, 17, true, true);  // a width that is no multiple of 16
+  half_attention<2, 23, true>(run, 1, 70, true, true);
   half_conv<data2vec::ConvShape{24, 24, 2, 3, 3, 4, 4}>(run, 5);        // 12 channels a group: parts of packs
   half_conv<data2vec::ConvShape{96, 48, 2, 3, 3, 7, 5}>(run, 3);        // whole packs, another width out
   half_conv<data2vec::ConvShape{80, 70, 1, 1, 5, 1, 30}>(run, 2);       // two steps of channels

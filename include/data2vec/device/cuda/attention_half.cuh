@@ -2,7 +2,8 @@
 // Softmax attention in bfloat16 on the tensor cores, forward and backward, for sequences of any length: tiles of 64
 // queries and keys, 16 of a warp. No square of the sequence is in memory: kept is the logarithm of each query's sum of
 // exponentials, in fp32. The backward runs once by queries (dq) and once by keys (dk, dv), each of which computes the
-// scores anew, so nothing is atomic. Sequences of up to 64 by attention_short.cuh.
+// scores anew, so nothing is atomic. Heads whose width is no multiple of 16 have columns of zeros behind it, in shared
+// memory alone. Sequences of up to 64 by attention_short.cuh.
 #pragma once
 
 #include <data2vec/device/attention.hpp>
@@ -37,12 +38,12 @@ struct HalfAttention {
 /// A block's tiles: `tile` rows of one head each, a warp per 16.
 template <int H, int Dh, int tile_ = 64>
 struct HalfTiles {
-  static_assert(Dh % 16 == 0, "data2vec: in bfloat16 on a GPU the width of a head must be a multiple of 16");
-  static constexpr int tile = tile_, threads = 2 * tile, stride = Dh + 8, elements = tile * stride;
+  static constexpr int width = (Dh + 15) / 16 * 16;  // of a head in shared memory and registers
+  static constexpr int tile = tile_, threads = 2 * tile, stride = width + 8, elements = tile * stride;
   static constexpr std::ptrdiff_t step = 3 * H * Dh, out_step = H * Dh;
   template <int columns>
   using Scores = float[columns / 8][4];  // of the warp's 16 rows
-  using Mixed = float[Dh / 8][4];
+  using Mixed = float[width / 8][4];
 
   int S, row, h, lane, warp, first;  // first: of the block's rows
 
@@ -69,10 +70,17 @@ struct HalfTiles {
   /// Starts to copy `count` rows of x, from row `from` on, zeros behind the sequence.
   template <int count = tile>
   __device__ void load(const Half* x, std::ptrdiff_t x_step, int from, Half* to) const {
+    if constexpr (Dh == width) {
 #pragma unroll 4
-    for (int i = static_cast<int>(threadIdx.x); i < count * (Dh / 8); i += threads) {
-      const int r = i / (Dh / 8), c = i % (Dh / 8) * 8;
-      copy_pack(to + r * stride + c, x + (from + r < S ? from + r : 0) * x_step + c, from + r < S);
+      for (int i = static_cast<int>(threadIdx.x); i < count * (Dh / 8); i += threads) {
+        const int r = i / (Dh / 8), c = i % (Dh / 8) * 8;
+        copy_pack(to + r * stride + c, x + (from + r < S ? from + r : 0) * x_step + c, from + r < S);
+      }
+    } else {
+      for (int i = static_cast<int>(threadIdx.x); i < count * width; i += threads) {
+        const int r = i / width, c = i % width;
+        to[r * stride + c] = c < Dh && from + r < S ? x[(from + r) * x_step + c] : from_float<Half>(0.0f);
+      }
     }
   }
   /// Until the block has all that was asked for.
@@ -90,7 +98,7 @@ struct HalfTiles {
     for (auto& four : s)
       for (float& x : four) x = 0;
 #pragma unroll
-    for (int k = 0; k < Dh; k += 16) {
+    for (int k = 0; k < width; k += 16) {
       std::uint32_t a[4];
       load_matrices(rows + (warp * 16 + at.row) * stride + k + at.column, a);
 #pragma unroll
@@ -114,7 +122,7 @@ struct HalfTiles {
       const std::uint32_t a[4] = {pack_halves(low[0], low[1]), pack_halves(low[2], low[3]),
                                   pack_halves(high[0], high[1]), pack_halves(high[2], high[3])};
 #pragma unroll
-      for (int n = 0; n < Dh; n += 16) {
+      for (int n = 0; n < width; n += 16) {
         std::uint32_t b[4];
         load_matrices<true>(rows + (k + bt.row) * stride + n + bt.column, b);
         multiply_add(out[n / 8], a, b[0], b[1]);
@@ -203,9 +211,15 @@ struct HalfTiles {
       const int r = first + row_of(i);
       if (r >= S) continue;
 #pragma unroll
-      for (int n = 0; n < Dh / 8; ++n) {
+      for (int n = 0; n < width / 8; ++n) {
         const float pair[2] = {values[n][2 * i] * scale[i], values[n][2 * i + 1] * scale[i]};
-        store<2>(x + r * x_step + n * 8 + lane % 4 * 2, pair);
+        const int c = n * 8 + lane % 4 * 2;
+        if constexpr (Dh == width) {
+          store<2>(x + r * x_step + c, pair);
+        } else {
+          if (c < Dh) put(x[r * x_step + c], pair[0]);
+          if (c + 1 < Dh) put(x[r * x_step + c + 1], pair[1]);
+        }
       }
     }
   }
