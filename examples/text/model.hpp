@@ -87,8 +87,8 @@ struct TuningRecipe {
   int batch = 32;
   double lr = 2e-3;
   int frozen = 0;  ///< updates in which only the head learns, of few updates at most a third
-  double weight_decay = 0.1, clip_norm = 1;
+  double layer_decay = 1, weight_decay = 0.1, clip_norm = 1;
 };
-inline constexpr TuningRecipe tuned_pretrained{.lr = 4e-3, .frozen = 100}, tuned_from_scratch{};
+inline constexpr TuningRecipe tuned_pretrained{.lr = 4e-3, .frozen = 100, .layer_decay = 0.8}, tuned_from_scratch{};
 
 }  // namespace demo

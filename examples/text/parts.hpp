@@ -125,6 +125,7 @@ inline double tune(const DemoText& text, std::size_t labels, std::int64_t update
                    std::uint64_t seed, int threads) {
   const TuningRecipe recipe = pretrained.empty() ? tuned_from_scratch : tuned_pretrained;
   d2v::FineTunerOptions settings = d2v::sentence_recipe<Model>(recipe.lr, updates / 10, updates);
+  settings.layer_decay = recipe.layer_decay;
   settings.optimizer.weight_decay = recipe.weight_decay;
   settings.optimizer.clip_norm = recipe.clip_norm;
   settings.freeze_finetune_updates = std::min<std::int64_t>(recipe.frozen, updates / 3);
