@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The CUDA device of the library: kernels, trainers and features. Needs nvcc (-std=c++20 --expt-relaxed-constexpr) and cuBLASLt:
-// the CMake target data2vec::cuda. A file that nvcc compiles may include the parts that models are made of, but not
-// data2vec.hpp: the CPU's vector code is beyond nvcc. Both devices work in one program, from files of their own.
+// The CUDA device of the library: kernels, trainers and features. Needs nvcc (-std=c++20 --expt-relaxed-constexpr) and
+// cuBLASLt: the CMake target data2vec::cuda. A file that nvcc compiles may include the parts that models are made of, but
+// not data2vec.hpp: the CPU's vector code is beyond nvcc. Both devices work in one program, from files of their own.
 #pragma once
 
 #include <data2vec/device/cuda/all.cuh>

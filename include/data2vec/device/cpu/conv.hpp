@@ -8,6 +8,7 @@
 
 #include <data2vec/device/conv.hpp>
 #include <data2vec/device/cpu/product.hpp>
+#include <data2vec/device/cpu/register_tiles.hpp>
 #include <data2vec/device/cpu/winograd.hpp>
 
 namespace data2vec::inline v0 {
@@ -16,14 +17,11 @@ namespace detail {
 
 /// The tiles of a convolution from A channels to B channels per group.
 template <ConvShape S, int A, int B, int before_h, int before_w, class T, class Isa>
-struct ConvTiles {
-  using L = Lanes<T, Isa>;
-  using V = typename L::V;
-  using Index = std::ptrdiff_t;
-  static constexpr int width = L::size;
-  static constexpr bool many_registers = Isa::vector_bytes == 64;
+struct ConvTiles : RegisterTiles<T, Isa> {
+  using Base = RegisterTiles<T, Isa>;
+  using typename Base::Index, typename Base::L, typename Base::V;
+  using Base::many_registers, Base::vectors, Base::width;
   static constexpr int taps = S.kernel_height * S.kernel_width;
-  static constexpr int vectors(int n) { return (n + width - 1) / width; }
 
   // Input channels are taken in blocks; a block of the patch and a block of the weights share 192 KiB of stack.
   static constexpr int a_block = std::min(A, 64), a_stride = vectors(a_block) * width;
@@ -40,12 +38,8 @@ struct ConvTiles {
 
   // A tile: vectors of output channels, and pixels of a row of at most `columns`.
   static constexpr int panel = many_registers && vectors(B) == 3 ? 3 : std::min(2, vectors(B));
-  static constexpr int tallest(int v) { return many_registers ? (v == 1 ? 14 : v == 2 ? 12 : 8) : (v == 1 ? 8 : 6); }
   template <int v>
-  static constexpr int tall = [] {
-    const int tiles = (columns + tallest(v) - 1) / tallest(v);
-    return (columns + tiles - 1) / tiles;
-  }();
+  static constexpr int tall = Base::template tall<v, columns>;
 
   /// The window of the pixels [h, h + lines) x [w, w + columns) of channels [0, n) at x; `stride` per pixel.
   static void fill_patch(const T* x, int stride, int n, int h, int w, T* patch) {

@@ -9,7 +9,7 @@
 #include <type_traits>
 
 #include <data2vec/device/conv.hpp>
-#include <data2vec/device/cpu/vec.hpp>
+#include <data2vec/device/cpu/register_tiles.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -17,13 +17,10 @@ namespace detail {
 
 /// The tiles of a convolution from A channels to B channels per group.
 template <ConvShape S, int A, int B, class T, class Isa>
-struct WinogradTiles {
-  using L = Lanes<T, Isa>;
-  using V = typename L::V;
-  using Index = std::ptrdiff_t;
-  static constexpr int width = L::size;
-  static constexpr bool many_registers = Isa::vector_bytes == 64;
-  static constexpr int vectors(int n) { return (n + width - 1) / width; }
+struct WinogradTiles : RegisterTiles<T, Isa> {
+  using Base = RegisterTiles<T, Isa>;
+  using typename Base::Index, typename Base::L, typename Base::V;
+  using Base::many_registers, Base::vectors, Base::width;
 
   static constexpr int taps = 9, points = 16;
   static constexpr int a_vectors = vectors(A), b_vectors = vectors(B), a_size = a_vectors * width,
@@ -39,14 +36,8 @@ struct WinogradTiles {
                                S.height * S.width >= 3 * lines * columns &&
                                (2 * tiles_size + filter_size) * Index{sizeof(T)} <= 320 * 1024;
 
-  // Vectors of channels and tiles of a register tile of products.
+  // Vectors of channels of a register tile of products.
   static constexpr int panel(int v) { return many_registers && v % 3 == 0 ? 3 : std::min(2, v); }
-  template <int v, int rows>  // of `rows` in all, in parts of one height
-  static constexpr int tall = [] {
-    const int tallest = many_registers ? (v == 1 ? 14 : v == 2 ? 12 : 8) : (v == 1 ? 8 : 6);
-    const int parts = (rows + tallest - 1) / tallest;
-    return (rows + parts - 1) / parts;
-  }();
 
   /// filter (16, A, B) = G g G^T; `get(tap, a, b)` is a weight of g.
   template <class Get>
@@ -203,7 +194,7 @@ struct WinogradTiles {
   /// products() of `rows` rows, mostly `all` of them, and n vectors, in register tiles.
   template <int n, int all, bool add>
   static void product(int rows, int count, const T* x, int x_row, int x_step, const T* z, T* y) {
-    constexpr int v = panel(n), stride = n * width, R = tall<v, all>;
+    constexpr int v = panel(n), stride = n * width, R = Base::template tall<v, all>;
     const auto strip = [&]<int v_>(std::integral_constant<int, v_>, int j) {
       int r = 0;
       const auto step = [&]<int R_>(std::integral_constant<int, R_>) {
