@@ -56,10 +56,8 @@ struct ClaimOptions {
   }
   /// What runs that are compared have in common, and `lr`, `batch` and `seed`.
   d2v::Json json() const {
-    return {{"minutes", minutes}, {"batch", batch},
-            {"lr", lr},           {"seed", seed},
-            {"times", times},     {"validation", validation},
-            {"labels", labels},   {"tuning-labels", tuning_labels},
+    return {{"minutes", minutes}, {"batch", batch}, {"lr", lr}, {"seed", seed}, {"times", times},
+            {"validation", validation}, {"labels", labels}, {"tuning-labels", tuning_labels},
             {"tuning-updates", tuning_updates}};
   }
 };
@@ -124,8 +122,8 @@ void run_claim(const ClaimOptions& o, const std::string& system, const std::stri
   Trainer trainer(settings);
   PretrainOptions training;
   training.batch = o.batch, training.seed = o.seed;
-  d2v::Json state = {{"options", o.json()},    {"updates", o.updates},   {"seconds", 0.0},
-                     {"wall_seconds", 0.0}, {"judging_seconds", 0.0}, {"rows", d2v::Json::array()}};
+  d2v::Json state = {{"options", o.json()}, {"updates", o.updates}, {"seconds", 0.0}, {"wall_seconds", 0.0},
+                     {"judging_seconds", 0.0}, {"rows", d2v::Json::array()}};
   if (fs::exists(checkpoint)) {
     const d2v::Json kept = d2v::load_checkpoint<Model>(checkpoint, trainer.state());
     if (kept["options"] != state["options"])
@@ -188,8 +186,8 @@ void run_claim(const ClaimOptions& o, const std::string& system, const std::stri
   state.update(clock.json());
   d2v::RunReport machine;
   describe_machine(machine, d2v::ThreadTeam(o.threads).size(), o.commit);
-  state["machine"] = {{"cpu", machine.cpu},       {"host", machine.machine}, {"threads", machine.threads},
-                      {"isa", machine.isa},       {"commit", machine.commit}, {"date", machine.date}};
+  state["machine"] = {{"cpu", machine.cpu}, {"host", machine.machine}, {"threads", machine.threads},
+                      {"isa", machine.isa}, {"commit", machine.commit}, {"date", machine.date}};
   state["system"] = system;
   state["title"] = title;
   state["parameters"] = Model::encoder_parameter_count;

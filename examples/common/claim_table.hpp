@@ -25,7 +25,8 @@ struct ClaimMeasure {
   const char *key, *title;
 };
 inline constexpr ClaimMeasure claim_measures[] = {
-    {"probe", "Linear probe"}, {"knn", "Nearest neighbours"}, {"finetune", "Fine-tuning with few labels"}};
+    {"probe", "Linear probe"}, {"knn", "Nearest neighbours"}, {"finetune", "Fine-tuning with few labels"},
+    {"letters", "Fine-tuning to letters: those that are right"}};
 
 /// Accuracies of several seeds at one time.
 struct ClaimPoint {
@@ -45,8 +46,8 @@ struct ClaimCurve {
   std::vector<ClaimPoint> points;
 };
 
-/// The complete runs in a folder, in the order of their names. Throws MissingData where there are none, and FileError for
-/// one that was run with other options than the first: seed, learning rate and batch aside.
+/// The complete runs in a folder, in the order of their names. Throws MissingData where there are none, and FileError
+/// for one that was run with other options than the first: seed, learning rate and batch aside.
 inline std::vector<d2v::Json> claim_runs(const std::string& folder) {
   std::vector<std::filesystem::path> files;
   if (std::filesystem::is_directory(folder))

@@ -32,6 +32,7 @@ inline constexpr const char* default_transcripts = "/usr/share/doc/asterisk-core
 struct DataOptions {
   std::string data = default_data, test;
   double max_broken = 0.01;
+  bool validation = false;  ///< every fifth of the recordings for training is judged instead, to choose settings
 
   void add_to(CLI::App& app) {
     app.add_option("--data", data, "recordings: a folder (of train/ and test/, or of any depth), or a manifest: TSV as "
@@ -101,6 +102,15 @@ struct SpeechData {
   }
 };
 
+/// Every fifth entry of `train` becomes `test`.
+inline void hold_out(d2v::Manifest& train, d2v::Manifest& test) {
+  test = {train.file, train.root, {}};
+  std::vector<d2v::ManifestEntry> rest;
+  for (std::size_t i = 0; i < train.entries.size(); ++i)
+    (i % 5 == 4 ? test.entries : rest).push_back(std::move(train.entries[i]));
+  train.entries = std::move(rest);
+}
+
 /// Opens --data. Throws MissingData and the library's errors.
 inline SpeechData open_data(const DataOptions& o) {
   namespace fs = std::filesystem;
@@ -108,16 +118,14 @@ inline SpeechData open_data(const DataOptions& o) {
     throw MissingData(o.data + ": expected recordings, found none. Prompts in English: sudo apt-get install " +
                       "asterisk-core-sounds-en-wav asterisk-core-sounds-en, then without --data");
   const bool parts = o.test.empty() && fs::is_directory(o.data + "/train") && fs::is_directory(o.data + "/test");
-  d2v::Manifest train = d2v::open_manifest(parts ? o.data + "/train" : o.data), test{train.file, train.root, {}};
+  d2v::Manifest train = d2v::open_manifest(parts ? o.data + "/train" : o.data), test;
   if (o.data == default_data) add_prompts(train, default_transcripts);
   if (parts || !o.test.empty()) {
     test = d2v::open_manifest(parts ? o.data + "/test" : o.test);
   } else {
-    std::vector<d2v::ManifestEntry> rest;
-    for (std::size_t i = 0; i < train.entries.size(); ++i)
-      (i % 5 == 4 ? test.entries : rest).push_back(std::move(train.entries[i]));
-    train.entries = std::move(rest);
+    hold_out(train, test);
   }
+  if (o.validation) hold_out(train, test);
   for (d2v::Manifest* part : {&train, &test})
     for (d2v::ManifestEntry& entry : part->entries)
       if (!entry.text_at.empty()) entry.text = spoken(entry.text);

@@ -73,7 +73,7 @@ void run(const Options& o) {
   std::int64_t count = 0, frames = 0;
   for (const d2v::Recordings* part : {&data.train, &data.test}) {
     if (o.part == (part == &data.train ? "test" : "train")) continue;
-    const auto order = demo::order_of(*part, 0, true);
+    const auto order = demo::in_order(part->size());
     count += static_cast<std::int64_t>(order.size());
     if (pooled) {
       const demo::Rows rows = demo::rows_of(team, data, *part, order, encoder.weights.data(), o.layer, o.segments);

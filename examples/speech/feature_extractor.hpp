@@ -7,6 +7,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <span>
 #include <tuple>
 #include <utility>
@@ -119,13 +120,18 @@ inline Rows rows_of(d2v::ThreadTeam& team, const SpeechData& data, const d2v::Re
   return rows;
 }
 
-/// All recordings of a part in an order that the seed chooses, as judge() asks for; `in_order` as they are.
-inline std::vector<std::size_t> order_of(const d2v::Recordings& part, std::uint64_t seed, bool in_order = false) {
-  std::vector<std::size_t> order(part.size());
+/// 0 to n - 1.
+inline std::vector<std::size_t> in_order(std::size_t n) {
+  std::vector<std::size_t> order(n);
   std::iota(order.begin(), order.end(), std::size_t{0});
+  return order;
+}
+
+/// The same in an order that the seed chooses.
+inline std::vector<std::size_t> shuffled(std::size_t n, std::uint64_t seed) {
+  std::vector<std::size_t> order = in_order(n);
   d2v::Rng rng({.seed = seed, .site = d2v::Site::order});
-  for (std::size_t i = order.size(); i > 1 && !in_order; --i)
-    std::swap(order[i - 1], order[rng.below(static_cast<std::uint32_t>(i))]);
+  for (std::size_t i = n; i > 1; --i) std::swap(order[i - 1], order[rng.below(static_cast<std::uint32_t>(i))]);
   return order;
 }
 
@@ -135,7 +141,7 @@ inline constexpr const char* feature_names[] = {"log-mel", "encoder, random weig
 /// Neighbours and probe of a kind of features.
 inline Judgement judge_speech(const char* name, d2v::ThreadTeam& team, const SpeechData& data, const float* weights,
                               int layer, int segments, const JudgeOptions& options) {
-  const auto train = order_of(data.train, options.seed), test = order_of(data.test, options.seed, true);
+  const auto train = shuffled(data.train.size(), options.seed), test = in_order(data.test.size());
   const Rows a = rows_of(team, data, data.train, train, weights, layer, segments);
   const Rows b = rows_of(team, data, data.test, test, weights, layer, segments);
   if (interrupted) return {name, 0, 0, 0, 0, d2v::Confusion(2), d2v::Confusion(2)};

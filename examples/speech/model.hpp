@@ -73,11 +73,32 @@ struct Wav2Vec2OfLength
                     d2v::Wav2Vec2Config{.final_dim = width / 2, .latent_vars = 64, .num_negatives = 20,
                                         .latent_temp = {2, 0.5, 0.9995}}> {};
 
+/// data2vec 1.0 on the encoder of data2vec 2.0, but for a norm that its names have no place for.
+template <int samples>
+inline constexpr d2v::SpeechConfig data2vec1_waveforms = [] {
+  d2v::SpeechConfig config = Waveforms<samples>::speech;
+  config.conv_pos_pre_ln = false;
+  return config;
+}();
+template <int samples>
+using Data2Vec1Waveforms = d2v::Speech<data2vec1_waveforms<samples>>;
+template <int samples>
+struct Data2Vec1OfLength
+    : d2v::Data2Vec1<config, d2v::Branch<Data2Vec1Waveforms<samples>,
+                                         d2v::SpanMask<Data2Vec1Waveforms<samples>::tokens,
+                                                       d2v::MaskConfig{.mask_prob = 0.65, .mask_length = 5}>,
+                                         d2v::RegressionHead<1>>> {};
+
 /// `system` of speech_config.hpp; `./run pretrain speech --system wav2vec2` writes one for that system.
 inline constexpr bool is_wav2vec2 = std::string_view(system) == "wav2vec2";
-static_assert(is_wav2vec2 || std::string_view(system) == "data2vec2", "system: expected data2vec2 or wav2vec2");
+inline constexpr bool is_data2vec1 = std::string_view(system) == "data2vec1";
+static_assert(is_wav2vec2 || is_data2vec1 || std::string_view(system) == "data2vec2",
+              "system: expected data2vec2, data2vec1 or wav2vec2");
+inline constexpr const char* title = is_wav2vec2 ? "wav2vec 2.0" : is_data2vec1 ? "data2vec 1.0" : "data2vec 2.0";
 template <int samples>
-using OfLength = std::conditional_t<is_wav2vec2, Wav2Vec2OfLength<samples>, Data2Vec2OfLength<samples>>;
+using OfLength =
+    std::conditional_t<is_wav2vec2, Wav2Vec2OfLength<samples>,
+                       std::conditional_t<is_data2vec1, Data2Vec1OfLength<samples>, Data2Vec2OfLength<samples>>>;
 
 template <class>
 struct ModelOf;

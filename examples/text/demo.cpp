@@ -112,19 +112,6 @@ void report(const Options& o, const demo::Parts& parts, const demo::DemoText& te
   demo::print_end(report, o.training.out);
 }
 
-/// The training texts in a file, one a line, for the pre-training; returns its folder.
-std::string write_texts(const d2v::LabelledText& texts, const std::string& out) {
-  std::string all;
-  for (std::size_t i = 0; i < texts.size(); ++i)
-    for (const auto* part : {&texts.text, &texts.second})
-      if (!part->empty()) {
-        for (const char c : (*part)[i]) all += c == '\n' || c == '\r' ? ' ' : c;
-        all += '\n';
-      }
-  demo::write_text(out + "/text/train.txt", all);
-  return out + "/text";
-}
-
 void run(Options o, const CLI::App& app) {
   o.size.expect();
   const d2v::Json extra = demo::open_run(o.training, app, o.json());
@@ -132,7 +119,7 @@ void run(Options o, const CLI::App& app) {
   const demo::LabelledSets sets = demo::open_labelled(o.data);
   demo::expect_labels(sets, o.data);
   if (sets.train.classes.empty()) throw demo::UsageError("expected text with classes, found numbers");
-  o.corpus.data = write_texts(sets.train, o.training.out);
+  o.corpus.data = demo::write_texts(sets.train, o.training.out);
   o.corpus.blocks = "document-sentences";  // as the labelled ones come: each by itself
   const demo::Corpus corpus(o.corpus, o.training.out, o.training.resume);
   demo::expect_corpus(extra, corpus, o.data.data);

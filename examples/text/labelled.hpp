@@ -126,6 +126,19 @@ inline std::string whole_text(const d2v::LabelledText& text, std::size_t i) {
   return text.second.empty() ? text.text[i] : text.text[i] + "\n" + text.second[i];
 }
 
+/// The training texts in a file, one a line, for the pre-training; returns its folder.
+inline std::string write_texts(const d2v::LabelledText& texts, const std::string& out) {
+  std::string all;
+  for (std::size_t i = 0; i < texts.size(); ++i)
+    for (const auto* part : {&texts.text, &texts.second})
+      if (!part->empty()) {
+        for (const char c : (*part)[i]) all += c == '\n' || c == '\r' ? ' ' : c;
+        all += '\n';
+      }
+  write_text(out + "/text/train.txt", all);
+  return out + "/text";
+}
+
 /// Throws MismatchError unless the program was compiled for such labels.
 inline void expect_labels(const LabelledSets& sets, const LabelledOptions& o) {
   const bool regression = o.is_regression();

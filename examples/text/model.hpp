@@ -56,10 +56,25 @@ using PlacedWords = d2v::Text<d2v::TextConfig{.vocab_size = vocab_size,
                                               .modality = {.padding = d2v::Padding::exact}}>;
 struct RobertaModel : d2v::MaskedLanguageModel<config, PlacedWords, d2v::TokenMask<tokens, d2v::TokenMaskConfig{}>> {};
 
+/// data2vec 1.0 on the encoder of data2vec 2.0, its targets and a teacher with a table of its own: what a small model
+/// of text needs (docs/text.md) holds for both.
+struct Data2Vec1Model
+    : d2v::Data2Vec1<config,
+                     d2v::Branch<Words,
+                                 d2v::TokenMask<tokens, d2v::TokenMaskConfig{.mask_prob = 0.35,
+                                                                             .leave_unmasked_prob = 0,
+                                                                             .random_token_prob = 0}>,
+                                 d2v::RegressionHead<2, true>>,
+                     d2v::Data2Vec1Config{.ema_layers_only = false}> {};
+
 /// `system` of text_config.hpp; `./run pretrain text --system roberta` writes one for that system.
 inline constexpr bool is_roberta = std::string_view(system) == "roberta";
-static_assert(is_roberta || std::string_view(system) == "data2vec2", "system: expected data2vec2 or roberta");
-struct Model : std::conditional_t<is_roberta, RobertaModel, Data2Vec2Model> {};
+inline constexpr bool is_data2vec1 = std::string_view(system) == "data2vec1";
+static_assert(is_roberta || is_data2vec1 || std::string_view(system) == "data2vec2",
+              "system: expected data2vec2, data2vec1 or roberta");
+inline constexpr const char* title = is_roberta ? "RoBERTa" : is_data2vec1 ? "data2vec 1.0" : "data2vec 2.0";
+struct Model : std::conditional_t<is_roberta, RobertaModel,
+                                  std::conditional_t<is_data2vec1, Data2Vec1Model, Data2Vec2Model>> {};
 
 /// What features are judged by: the tokens behind which block (0: in front of the shared blocks).
 inline constexpr int judged_layer = config.depth - 1;

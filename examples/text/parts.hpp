@@ -49,8 +49,10 @@ struct DemoText {
     return few < more ? std::vector{few, more} : std::vector{few};
   }
 
-  /// The training samples that neighbours and probe learn from: at most 10,000.
-  std::vector<std::size_t> bank(std::uint64_t seed) const { return choose_samples(train.size(), 10'000, seed); }
+  /// The training samples that neighbours and probe learn from: `count` (0: all).
+  std::vector<std::size_t> bank(std::uint64_t seed, std::size_t count = 10'000) const {
+    return choose_samples(train.size(), count, seed);
+  }
 
   /// The judged texts whose neighbours are shown: the first of each label, at most 8.
   std::vector<std::size_t> queries() const {
@@ -85,27 +87,42 @@ inline double judge_words(const DemoText& text, std::size_t labels, std::uint64_
   return d2v::Confusion(text.judged.labels, classifier.predict(judged), text.class_count).accuracy();
 }
 
-/// Judges both encoders by neighbours and a probe, each with the neighbours of some texts.
-inline void judge_features(Parts& parts, const DemoText& text, std::span<const float> pretrained, std::uint64_t seed,
-                           int threads) {
-  constexpr std::size_t width = FeatureExtractor::width(Pool::mean);
-  FeatureExtractor extract(threads);
-  const auto make = [&](const char* name, const float* weights) -> d2v::Json {
-    Rows train, rows{std::vector<float>(text.judged.size() * width), text.judged.labels};
+/// The features of texts, by which an encoder is judged.
+struct JudgedFeatures {
+  static constexpr std::size_t width = FeatureExtractor::width(Pool::mean);
+  Rows train, judged;
+
+  JudgedFeatures(const DemoText& text, FeatureExtractor& extract, const std::vector<std::size_t>& bank,
+                 const float* weights)
+      : judged{std::vector<float>(text.judged.size() * width), text.judged.labels} {
     std::vector<std::int32_t> ids;
-    for (const std::size_t i : text.bank(seed)) {
+    for (const std::size_t i : bank) {
       ids.insert(ids.end(), text.train.sample(i), text.train.sample(i) + sample_size);
       train.labels.push_back(text.train.labels[i]);
     }
     train.values.resize(train.labels.size() * width);
     extract(weights, ids.data(), train.labels.size(), Pool::mean, judged_layer, train.values.data());
-    extract(weights, text.judged.ids.data(), text.judged.size(), Pool::mean, judged_layer, rows.values.data());
+    extract(weights, text.judged.ids.data(), text.judged.size(), Pool::mean, judged_layer, judged.values.data());
+  }
+
+  Judgement judge(const char* name, const DemoText& text, std::uint64_t seed, int threads) const {
+    return demo::judge(name, train, judged, width, d2v::Metric::cosine, text.class_count,
+                       {.seed = seed, .threads = threads});
+  }
+};
+
+/// Judges both encoders by neighbours and a probe, each with the neighbours of some texts.
+inline void judge_features(Parts& parts, const DemoText& text, std::span<const float> pretrained, std::uint64_t seed,
+                           int threads) {
+  FeatureExtractor extract(threads);
+  const auto make = [&](const char* name, const float* weights) -> d2v::Json {
+    const JudgedFeatures features(text, extract, text.bank(seed), weights);
     if (interrupted) return {};
-    const Judgement judged = judge(name, train, rows, width, d2v::Metric::cosine, text.class_count,
-                                   {.seed = seed, .threads = threads});
+    const Judgement judged = features.judge(name, text, seed, threads);
     d2v::Json result = json_of(judged);
     result["confusion"] = counts_of(judged.linear);
-    result["neighbours"] = nearest_rows(train.values, rows.values, width, text.queries());
+    result["neighbours"] = nearest_rows(features.train.values, features.judged.values, JudgedFeatures::width,
+                                        text.queries());
     return result;
   };
   const auto show = [](const d2v::Json& r) {

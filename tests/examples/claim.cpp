@@ -10,6 +10,8 @@
 
 #include "examples/common/claim_table.hpp"
 #include "tests/examples/small_images.hpp"
+#include "tests/examples/small_recordings.hpp"
+#include "tests/examples/small_texts.hpp"
 
 using namespace data2vec;
 using namespace processes;
@@ -39,20 +41,21 @@ Json without_times(const std::string& path) {
   return run;
 }
 
-/// The same run twice, once stopped on its way: the same results, in folders of nothing but these.
-void stop_and_go_on(const Folder& folder, const std::string& program, const std::string& data, Strings more) {
+/// The same run twice, once stopped on its way: the same results, in folders of nothing but these. `tuned` is what they
+/// call the fine-tuning.
+void stop_and_go_on(const Folder& folder, const std::string& program, const std::string& data,
+                    const std::string& tuned = "finetune") {
   const auto claim = [&](const std::string& out, Strings options, const std::string& until = "") {
     Strings command{program, "--data", data, "--out", folder / out, "--updates", "40", "--times", "2",
                     "--labels", "60", "--tuning-labels", "20", "--tuning-updates", "3"};
     command.insert(command.end(), options.begin(), options.end());
-    command.insert(command.end(), more.begin(), more.end());
     return run(folder, command, until);
   };
   const Ended whole = claim("whole", {});
   INFO(whole.err);
   REQUIRE(whole.status == 0);
   CHECK(contains(whole.out, "update      20"));
-  CHECK(contains(whole.out, "finetune"));
+  CHECK(contains(whole.out, tuned));
   const Ended stopped = claim("cut", {}, "update      20");
   CHECK(stopped.status == 143);
   CHECK(contains(stopped.out, "the same command goes on"));
@@ -67,7 +70,7 @@ void stop_and_go_on(const Folder& folder, const std::string& program, const std:
   const Json a = without_times(folder / "whole/data2vec2-1.json");
   CHECK(a == without_times(folder / "cut/data2vec2-1.json"));
   CHECK(a["rows"].size() == 2);
-  for (const char* name : {"probe", "knn", "finetune"}) CHECK(a["rows"][1].contains(name));
+  for (const std::string& name : {std::string("probe"), std::string("knn"), tuned}) CHECK(a["rows"][1].contains(name));
   CHECK(std::distance(fs::directory_iterator(folder / "cut"), {}) == 1);
   CHECK(contains(claim("cut", {}).out, "data2vec2-1.json: done"));
 }
@@ -93,7 +96,9 @@ TEST_CASE("claim: the table and the figures of runs in a folder; runs that canno
   const auto keep = [&](const std::string& system, int seed, double accuracy, double minutes = 3) {
     const Json row = {{"seconds", 10.0}, {"probe", accuracy}, {"knn", accuracy / 2}};
     write(folder / ("runs/" + system + "-" + std::to_string(seed) + ".json"),
-          Json{{"system", system}, {"title", system}, {"options", {{"minutes", minutes}, {"seed", seed}, {"lr", accuracy}}},
+          Json{{"system", system},
+               {"title", system},
+               {"options", {{"minutes", minutes}, {"seed", seed}, {"lr", accuracy}}},
                {"rows", {row}}}.dump());
   };
   const Strings table{"vision/claim", "--table", "--out", folder / "runs"};
@@ -118,5 +123,15 @@ TEST_CASE("claim: the table and the figures of runs in a folder; runs that canno
 
 TEST_CASE("claim: a run on images, stopped and gone on with") {
   const SmallImages folder("claim");
-  stop_and_go_on(folder, "vision/claim", folder / "data", {});
+  stop_and_go_on(folder, "vision/claim", folder / "data");
+}
+
+TEST_CASE("claim: a run on text, stopped and gone on with") {
+  const SmallTexts folder("claim_text");
+  stop_and_go_on(folder, "text/claim", folder / "labelled");
+}
+
+TEST_CASE("claim: a run on recordings, stopped and gone on with") {
+  const SmallRecordings folder("claim_speech");
+  stop_and_go_on(folder, "speech/claim", folder / "data", "letters");
 }

@@ -8,6 +8,8 @@
 
 #include <data2vec/core/random.hpp>
 
+#include "tests/examples/processes.hpp"
+
 namespace processes {
 
 inline std::string little_endian(std::uint32_t value, int bytes) {
@@ -29,5 +31,19 @@ inline std::string wav(int samples, double hz, std::uint32_t stream, std::uint32
          little_endian(1, 2) + little_endian(rate, 4) + little_endian(2 * rate, 4) + little_endian(2, 2) +
          little_endian(16, 2) + "data" + little_endian(size, 4) + data;
 }
+
+/// A scratch folder with recordings of two classes with transcripts in data/: short and long ones, 32 for training, 8
+/// that are judged.
+struct SmallRecordings : Folder {
+  explicit SmallRecordings(const char* name) : Folder(name) {
+    for (std::uint32_t i = 0; i < 40; ++i) {
+      const bool low = i % 2 == 0;
+      const std::string file = std::string("data/") + (i < 32 ? "train/" : "test/") + (low ? "low/" : "high/") +
+                               std::to_string(100 + i);
+      write(*this / (file + ".wav"), wav(i / 2 % 2 == 0 ? 1600 : 2400, low ? 300 : 1500, i));
+      write(*this / (file + ".txt"), low ? "oh" : "He.");
+    }
+  }
+};
 
 }  // namespace processes

@@ -9,7 +9,6 @@
 #include <data2vec/io/json.hpp>
 #include <data2vec/io/npy.hpp>
 
-#include "tests/examples/processes.hpp"
 #include "tests/examples/small_recordings.hpp"
 
 namespace {
@@ -17,17 +16,8 @@ namespace {
 using namespace data2vec;
 using namespace processes;
 
-/// Recordings of two classes with transcripts: short and long ones, 32 for training, 8 that are judged.
-struct Scratch : Folder {
-  Scratch() : Folder("speech_programs") {
-    for (std::uint32_t i = 0; i < 40; ++i) {
-      const bool low = i % 2 == 0;
-      const std::string name = std::string("data/") + (i < 32 ? "train/" : "test/") + (low ? "low/" : "high/") +
-                               std::to_string(100 + i);
-      write(*this / (name + ".wav"), wav(i / 2 % 2 == 0 ? 1600 : 2400, low ? 300 : 1500, i));
-      write(*this / (name + ".txt"), low ? "oh" : "He.");
-    }
-  }
+struct Scratch : SmallRecordings {
+  Scratch() : SmallRecordings("speech_programs") {}
 };
 
 Ended pretrain(const Scratch& folder, const std::string& out, Strings more, const std::string& until = "") {

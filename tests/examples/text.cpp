@@ -11,40 +11,15 @@
 #include <data2vec/io/npy.hpp>
 #include <data2vec/io/safetensors.hpp>
 
-#include "tests/examples/processes.hpp"
+#include "tests/examples/small_texts.hpp"
 
 namespace {
 
 using namespace data2vec;
 using namespace processes;
 
-const Strings places{"north", "south", "river"};
-
-/// A line about one of three places, for each number another.
-std::string sentence(int i) {
-  const Strings words{"the", "old", "road", "leads", "to", "green", "hills", "and", "quiet", "towns"};
-  std::string text;
-  for (int k = 0; k < 4; ++k) text += words[static_cast<std::size_t>(i * (2 * k + 3) + k) % words.size()] + " ";
-  return text + places[static_cast<std::size_t>(i) % 3] + " " + std::to_string(i % 7);
-}
-
-struct Scratch : Folder {
-  Scratch() : Folder("text_programs") {
-    std::string text;
-    for (int i = 0; i < 120; ++i) text += sentence(i) + "\n";
-    write(*this / "corpus/a.txt", text);
-    write(*this / "corpus/more/b.txt", "a second file\n");
-    write_table("train.tsv", 0, 90);
-    write_table("dev.tsv", 90, 105);
-    write_table("test.tsv", 105, 120);
-  }
-
- private:
-  void write_table(const std::string& name, int begin, int end) const {
-    std::string table = "sentence\tlabel\n";
-    for (int i = begin; i < end; ++i) table += sentence(i) + "\t" + places[static_cast<std::size_t>(i) % 3] + "\n";
-    write(*this / ("labelled/" + name), table);
-  }
+struct Scratch : SmallTexts {
+  Scratch() : SmallTexts("text_programs") {}
 };
 
 Ended pretrain(const Scratch& folder, const std::string& out, Strings more, const std::string& until = "") {

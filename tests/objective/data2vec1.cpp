@@ -30,10 +30,15 @@ using Waves = Speech<SpeechConfig{.input_size = 180, .feature_encoder_spec = {{8
 struct Sound : Data2Vec1<sequence, Branch<Waves, SpanMask<Waves::tokens, MaskConfig{.mask_prob = 0.65, .mask_length = 3}>,
                                           RegressionHead<1>>> {};
 using Words = Text<TextConfig{.vocab_size = 20, .tokens = 12, .max_source_positions = 12, .dropout = 0}>;
-struct Prose
-    : Data2Vec1<sequence, Branch<Words, TokenMask<12, TokenMaskConfig{.mask_prob = 0.35, .leave_unmasked_prob = 0,
-                                                                      .random_token_prob = 0, .mask_multiple_length = 2}>,
-                                 RegressionHead<3, true>>> {};
+using Unplaced = Text<TextConfig{.vocab_size = 20, .tokens = 12, .no_token_positional_embeddings = true, .dropout = 0,
+                                 .modality = {.use_alibi_encoder = true, .learned_alibi_scale = true}}>;
+template <class Tokens, Data2Vec1Config variant>
+using ModelOf =
+    Data2Vec1<sequence, Branch<Tokens, TokenMask<12, TokenMaskConfig{.mask_prob = 0.35, .leave_unmasked_prob = 0,
+                                                                     .random_token_prob = 0, .mask_multiple_length = 2}>,
+                               RegressionHead<3, true>>, variant>;
+struct Prose : ModelOf<Words, Data2Vec1Config{}> {};
+struct Distances : ModelOf<Unplaced, Data2Vec1Config{.ema_layers_only = false}> {};
 
 template <class Model>
 TrainerOptions options() {
@@ -131,7 +136,7 @@ TEST_CASE("data2vec 1.0 of speech: trains and goes on; the teacher copies the po
   CHECK(!equal("encoder.layers."));
 }
 
-TEST_CASE("data2vec 1.0 of text: trains and goes on, with texts of all lengths") {
+TEST_CASE_TEMPLATE("data2vec 1.0 of text: trains and goes on, with texts of all lengths", Model, Prose, Distances) {
   std::vector<std::int32_t> samples(8 * 12);
   std::vector<std::uint32_t> ids(8);
   const auto make = [&](int update) {
@@ -142,7 +147,7 @@ TEST_CASE("data2vec 1.0 of text: trains and goes on, with texts of all lengths")
     }
     return Batch<std::int32_t>{samples, ids};
   };
-  CHECK(trains_and_goes_on<Prose>(make) == encoder_tensors<Prose>());
+  CHECK(trains_and_goes_on<Model>(make) == encoder_tensors<Model>());
 }
 
 TEST_CASE("data2vec 1.0: numbers of the published models") {

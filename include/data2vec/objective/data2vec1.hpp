@@ -58,6 +58,7 @@ struct Data2Vec1Model {
         f(beit ? "norm" : "encoder.norm", p.norm...);
       } else if constexpr (text) {
         f("encoder.sentence_encoder", p.front_end.local_encoder...);
+        f("encoder.sentence_encoder", p.front_end.alibi...);
         f("encoder.sentence_encoder.layers", p.blocks...);
         f("encoder.sentence_encoder.layer_norm", p.norm...);
       } else {
@@ -67,6 +68,7 @@ struct Data2Vec1Model {
         f("encoder.pos_conv", p.front_end.relative_positional_encoder.convolutions.layer...);
         if constexpr (C.layer_norm_first) f("encoder.layer_norm", p.norm...);
         else f("encoder.layer_norm", p.front_end.context_encoder.norm...);
+        f("encoder", p.front_end.alibi...);
         f("encoder.layers", p.blocks...);
       }
     }
