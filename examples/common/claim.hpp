@@ -33,7 +33,7 @@ struct ClaimOptions {
   int batch = 16, threads = 0, times = 5;
   std::uint64_t seed = 1;
   std::size_t labels = 5'000, tuning_labels = 600;
-  bool validation = false, table = false;
+  bool validation = false, search = false, table = false;
 
   void add_to(CLI::App& app) {
     app.add_option("--out", out, "folder of the runs, their table and their figures");
@@ -51,6 +51,8 @@ struct ClaimOptions {
         ->check(CLI::NonNegativeNumber);
     app.add_option("--threads", threads, "0: all of the machine")->check(CLI::NonNegativeNumber);
     app.add_flag("--validation", validation, "judge by training samples that are held out, to choose settings");
+    app.add_flag("--search", search, "first choose the learning rate: half, once or twice --lr, by the probe on "
+                                     "training samples that are held out, after a fifth of the length");
     app.add_option("--commit", commit, "what the runs say of the program's sources");
     app.add_flag("--table", table, "instead: table.md and figures of the runs in --out");
   }
@@ -65,7 +67,7 @@ struct ClaimOptions {
 /// Processor time of this process so far, on all of its threads.
 inline double processor_seconds() { return static_cast<double>(std::clock()) / CLOCKS_PER_SEC; }
 
-/// What a training has taken, without what is done between stop() and start(): processor time, and wall-clock beside it.
+/// What a training has taken, without what is done between stop() and start(): processor time, and wall-clock beside.
 class ClaimClock {
  public:
   /// Goes on from the times that `state` keeps.
@@ -101,21 +103,60 @@ std::int64_t updates_in(double seconds, Trainer& trainer, Batches&& batches) {
   return std::max<std::int64_t>(1, static_cast<std::int64_t>(seconds * timed / std::max(taken, 1e-6)));
 }
 
+/// The gradient of a training is not finite.
+struct Diverged : d2v::Error {
+  using d2v::Error::Error;
+};
+
+template <class Recipe, class Make>
+void run_claim(ClaimOptions o, const std::string& system, const std::string& title, Make&& make);
+
+/// What --search asks for: sets o.lr, and returns what was tried. These are runs of their own, in o.out/lr-<rate>, that
+/// are not done again for another seed.
+template <class Recipe, class Make>
+d2v::Json search_lr(ClaimOptions& o, const std::string& system, const std::string& title, Make&& make) {
+  d2v::Json found = d2v::Json::array();
+  double best = -1, chosen = o.lr;
+  for (const double factor : {0.5, 1.0, 2.0}) {
+    ClaimOptions tried = o;
+    tried.search = false, tried.validation = true, tried.times = 1, tried.tuning_updates = 0, tried.seed = 1;
+    tried.lr = factor * o.lr, tried.minutes = o.minutes / 5, tried.updates = (o.updates + 4) / 5;
+    tried.out = o.out + formatted("/lr-%g", tried.lr);
+    double accuracy = 0;
+    try {
+      run_claim<Recipe>(tried, system, title, make);
+      if (interrupted) return found;
+      accuracy = read_json(tried.out + "/" + system + "-1.json")["rows"][0]["probe"];
+    } catch (const Diverged& error) {
+      std::printf("learning rate %g: %s\n", tried.lr, error.what());
+    }
+    found.push_back({{"lr", tried.lr}, {"probe", accuracy}});
+    if (accuracy > best) best = accuracy, chosen = tried.lr;
+  }
+  o.lr = chosen;
+  return found;
+}
+
 /// A run of `system` (as in the configuration) in o.out/<system>-<seed>, of which <system>-<seed>.json remains.
-/// `make(folder)` opens the data: its source() is as in common/pretraining.hpp, its judge(weights) says what the encoder
-/// is worth, accuracies by the names in claim_measures. What it takes to judge is no time of the training.
-template <class Recipe, class Make, class Trainer = typename Recipe::Trainer, class Model = typename Trainer::ModelType>
-void run_claim(const ClaimOptions& o, const std::string& system, const std::string& title, Make&& make) {
+/// `make(options, folder)` opens the data: its source() is as in common/pretraining.hpp, its judge(weights) says what
+/// the encoder is worth, accuracies by the names in claim_measures. What it takes to judge is no time of the training.
+template <class Recipe, class Make>
+void run_claim(ClaimOptions o, const std::string& system, const std::string& title, Make&& make) {
   namespace fs = std::filesystem;
+  using Trainer = typename Recipe::Trainer;
+  using Model = typename Trainer::ModelType;
   const std::string folder = o.out + "/" + system + "-" + std::to_string(o.seed), done = folder + ".json";
   if (fs::exists(done)) {
     std::printf("%s: done\n", done.c_str());
     return;
   }
+  d2v::Json searched;
+  if (o.search) searched = search_lr<Recipe>(o, system, title, make);
+  if (interrupted) return;
   fs::create_directories(folder);
   const d2v::FolderLock lock(folder);
   const std::string checkpoint = folder + "/checkpoint.safetensors";
-  auto sense = make(folder);
+  auto sense = make(std::as_const(o), folder);
   d2v::TrainerOptions settings = Recipe::trainer_options();
   settings.seed = o.seed;
   settings.threads = o.threads;
@@ -137,8 +178,8 @@ void run_claim(const ClaimOptions& o, const std::string& system, const std::stri
   const auto updates = state["updates"].get<std::int64_t>();
   trainer.set_schedule(Recipe::schedule(updates, o.lr));
   trainer.set_ema(Recipe::ema(updates));
-  std::printf("%s, seed %llu: %lld updates of %d\n", title.c_str(), static_cast<unsigned long long>(o.seed),
-              static_cast<long long>(updates), o.batch);
+  std::printf("%s, seed %llu: %lld updates of %d, learning rate %g\n", title.c_str(),
+              static_cast<unsigned long long>(o.seed), static_cast<long long>(updates), o.batch, o.lr);
   std::fflush(stdout);
 
   auto batches = sense.source().batches(training, trainer.updates());
@@ -174,7 +215,7 @@ void run_claim(const ClaimOptions& o, const std::string& system, const std::stri
     } else if (trainer.updates() == updates) {
       break;
     } else if (!trainer.step(batches.next()).updated) {
-      throw d2v::Error("update " + std::to_string(trainer.updates()) + ": the gradient is not finite");
+      throw Diverged("update " + std::to_string(trainer.updates()) + ": the gradient is not finite");
     }
   }
   clock.stop();
@@ -188,6 +229,7 @@ void run_claim(const ClaimOptions& o, const std::string& system, const std::stri
   describe_machine(machine, d2v::ThreadTeam(o.threads).size(), o.commit);
   state["machine"] = {{"cpu", machine.cpu}, {"host", machine.machine}, {"threads", machine.threads},
                       {"isa", machine.isa}, {"commit", machine.commit}, {"date", machine.date}};
+  if (o.search) state["search"] = searched;
   state["system"] = system;
   state["title"] = title;
   state["parameters"] = Model::encoder_parameter_count;

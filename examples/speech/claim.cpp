@@ -4,6 +4,7 @@
 // speech` runs it for every system and seed, and `--table` makes the table and the figures of what the runs kept.
 #include <algorithm>
 #include <cstddef>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -34,7 +35,7 @@ class SpeechClaim {
     places.resize(std::min(places.size(), o_.tuning_labels));
     letters_ = demo::letters_of(data_.train);
     transcribed_ = demo::chosen(all, places);
-    demo::encode(transcribed_, letters_);
+    demo::encode(transcribed_, *letters_);
     judged_ = demo::load_utterances(data_.test);
   }
 
@@ -50,7 +51,7 @@ class SpeechClaim {
       demo::Tuner tuner(demo::tuner_options(tuning));
       tuner.set_encoder(weights);
       demo::tune(tuner, transcribed_, tuning);
-      row["letters"] = 1 - demo::recognise(tuner, judged_, letters_, 1).cer();
+      row["letters"] = 1 - demo::recognise(tuner, judged_, *letters_, 1).cer();
     }
     return row;
   }
@@ -60,7 +61,7 @@ class SpeechClaim {
   demo::SpeechData data_;
   demo::SpeechSource source_;
   d2v::ThreadTeam team_;
-  d2v::Letters letters_;
+  std::optional<d2v::Letters> letters_;  ///< none without fine-tuning
   demo::Utterances transcribed_, judged_;
 };
 
@@ -76,8 +77,9 @@ int main(int argc, char** argv) {
   o.add_to(app);
   return demo::run_program("claim", app, argc, argv, [&] {
     if (o.table) return demo::write_claim(o.out);
-    data.validation = o.validation;
-    demo::run_claim<demo::Recipe>(o, demo::system, demo::title,
-                                  [&](const std::string&) { return SpeechClaim(data, o); });
+    demo::run_claim<demo::Recipe>(o, demo::system, demo::title, [&](const auto& options, const std::string&) {
+      data.validation = options.validation;
+      return SpeechClaim(data, options);
+    });
   });
 }

@@ -76,9 +76,9 @@ struct Wav2Vec2OfLength
 /// data2vec 1.0 on the encoder of data2vec 2.0, but for a norm that its names have no place for.
 template <int samples>
 inline constexpr d2v::SpeechConfig data2vec1_waveforms = [] {
-  d2v::SpeechConfig config = Waveforms<samples>::speech;
-  config.conv_pos_pre_ln = false;
-  return config;
+  d2v::SpeechConfig waveforms = Waveforms<samples>::speech;
+  waveforms.conv_pos_pre_ln = false;
+  return waveforms;
 }();
 template <int samples>
 using Data2Vec1Waveforms = d2v::Speech<data2vec1_waveforms<samples>>;

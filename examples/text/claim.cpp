@@ -70,8 +70,9 @@ int main(int argc, char** argv) {
   return demo::run_program("claim", app, argc, argv, [&] {
     if (o.table) return demo::write_claim(o.out);
     size.expect();
-    data.validation = o.validation;
-    demo::run_claim<demo::Recipe>(o, demo::system, demo::title,
-                                  [&](const std::string& folder) { return TextClaim(data, o, folder); });
+    demo::run_claim<demo::Recipe>(o, demo::system, demo::title, [&](const auto& options, const std::string& folder) {
+      data.validation = options.validation;
+      return TextClaim(data, options, folder);
+    });
   });
 }

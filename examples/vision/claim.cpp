@@ -91,6 +91,6 @@ int main(int argc, char** argv) {
     if (o.table) demo::write_claim(o.out);
     else
       demo::run_claim<demo::Recipe>(o, demo::system, demo::System::title,
-                                    [&](const std::string&) { return ImageClaim(data, o); });
+                                    [&](const auto& options, const std::string&) { return ImageClaim(data, options); });
   });
 }

@@ -135,3 +135,31 @@ TEST_CASE("claim: a run on recordings, stopped and gone on with") {
   const SmallRecordings folder("claim_speech");
   stop_and_go_on(folder, "speech/claim", folder / "data", "letters");
 }
+
+TEST_CASE("claim: the learning rate is chosen by training samples that are held out, once for all seeds") {
+  const SmallImages folder("claim_search");
+  const auto claim = [&](const char* seed) {
+    return run(folder, {"vision/claim", "--data", folder / "data", "--out", folder / "runs", "--updates", "10",
+                        "--times", "1", "--tuning-updates", "0", "--search", "--lr", "0.002", "--seed", seed});
+  };
+  const Ended first = claim("1");
+  INFO(first.err);
+  REQUIRE(first.status == 0);
+  const Json kept = parse_json(text_of(folder / "runs/data2vec2-1.json"), "run");
+  const Json tried = kept["search"];
+  REQUIRE(tried.size() == 3);
+  Json best = tried[0];
+  for (const Json& one : tried) {
+    const std::string rate = demo::formatted("%g", one["lr"].get<double>());
+    const Json own = parse_json(text_of(folder / ("runs/lr-" + rate + "/data2vec2-1.json")), "tried");
+    CHECK(own["options"]["validation"] == true);
+    CHECK(own["updates"] == 2);
+    CHECK(own["rows"][0]["probe"] == one["probe"]);
+    if (one["probe"] > best["probe"]) best = one;
+  }
+  CHECK(kept["options"]["lr"] == best["lr"]);
+  const Ended second = claim("2");
+  REQUIRE(second.status == 0);
+  CHECK(contains(second.out, "lr-0.001/data2vec2-1.json: done"));
+  CHECK(parse_json(text_of(folder / "runs/data2vec2-2.json"), "run")["search"] == tried);
+}
