@@ -17,6 +17,7 @@
 #include <data2vec/evaluation/probe.hpp>
 #include <data2vec/io/json.hpp>
 
+#include "examples/common/device_judging.hpp"
 #include "examples/common/program.hpp"
 
 namespace demo {
@@ -33,6 +34,7 @@ struct JudgeOptions {
   std::size_t most_rows = 20'000;      ///< rows on which penalties are tried, at most
   std::uint64_t seed = 1;
   int threads = 0;
+  const DeviceJudging* device = nullptr;  ///< a GPU does it instead of the threads
 };
 
 struct Judgement {
@@ -53,28 +55,35 @@ inline Judgement judge(const std::string& name, const Rows& train, const Rows& t
   const std::size_t queries = std::min(held_out, o.most_queries), fitted = n - queries;
   const std::span<const float> values(train.values);
   const std::span<const int> labels(train.labels);
+  const auto neighbours = [&](std::size_t rows, std::span<const float> queries_of, int k) {
+    return o.device ? d2v::knn_predict(o.device->search, values.first(rows * columns), labels.first(rows), queries_of,
+                                       dim, k, metric)
+                    : d2v::knn_predict(values.first(rows * columns), labels.first(rows), queries_of, dim, k, metric,
+                                       o.threads);
+  };
   Judgement result{name, 1, 0, 0.01, 0, d2v::Confusion(class_count), d2v::Confusion(class_count)};
   for (const int k : {1, 5, 10, 20, 50}) {
     if (queries == 0 || static_cast<std::size_t>(k) > fitted || interrupted) break;
-    const double accuracy =
-        d2v::knn_accuracy(values.first(fitted * columns), labels.first(fitted), values.subspan(fitted * columns),
-                          labels.subspan(fitted), dim, k, metric, o.threads);
+    const auto found = neighbours(fitted, values.subspan(fitted * columns), k);
+    const double accuracy = d2v::Confusion(labels.subspan(fitted), found, class_count).accuracy();
     if (accuracy > result.knn_validation) result.knn_validation = accuracy, result.k = k;
   }
   if (interrupted) return result;
-  result.knn = {test.labels, d2v::knn_predict(values, labels, test.values, dim, result.k, metric, o.threads),
-                class_count};
+  result.knn = {test.labels, neighbours(n, test.values, result.k), class_count};
   if (interrupted) return result;
   d2v::ProbeOptions options{.validation = o.validation, .seed = o.seed, .threads = o.threads};
   d2v::LinearProbe probe;
+  const auto fit = [&](std::size_t rows) {
+    return o.device ? probe.fit(o.device->sums, values.first(rows * columns), labels.first(rows), dim, options)
+                    : probe.fit(values.first(rows * columns), labels.first(rows), dim, options);
+  };
   if (held_out > 0) {
-    const std::size_t tried = std::min(n, o.most_rows);
-    const d2v::ProbeReport choice = probe.fit(values.first(tried * columns), labels.first(tried), dim, options);
+    const d2v::ProbeReport choice = fit(std::min(n, o.most_rows));
     result.penalty = choice.penalty, result.probe_validation = choice.validation_accuracy;
   }
   if (interrupted) return result;
   options.penalties = {result.penalty};
-  probe.fit(values, labels, dim, options);
+  fit(n);
   result.linear = {test.labels, probe.predict(test.values), class_count};
   return result;
 }

@@ -3,6 +3,7 @@
 // random initialisation and raw pixels, with the same labels. Neighbours and penalties are chosen on a part of the
 // training images; the test images are used once.
 #include <cstdio>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -73,7 +74,11 @@ void run(Options o) {
               o.data.directory.c_str(), "accuracy on the test images", "nearest neighbours", "linear probe");
 
   std::vector<demo::Judgement> results;
-  const demo::JudgeOptions judging{.validation = o.validation, .seed = o.seed, .threads = o.threads};
+  const auto on_device = o.device == "cuda" ? std::optional(demo::device_judging()) : std::nullopt;
+  const demo::JudgeOptions judging{.validation = o.validation,
+                                   .seed = o.seed,
+                                   .threads = o.threads,
+                                   .device = on_device ? &*on_device : nullptr};
   const auto add = [&](const std::string& name, const Rows& a, const Rows& b, std::size_t width, d2v::Metric metric) {
     if (demo::interrupted) return;
     results.push_back(demo::judge(name, a, b, width, metric, classes, judging));
@@ -121,7 +126,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0.0, 0.9));
   app.add_option("--json", options.json, "file for the results");
   app.add_option("--seed", options.seed, "of the choice of images and of the random weights");
-  app.add_option("--device", options.device, "cuda: features on a GPU, in bfloat16")
+  app.add_option("--device", options.device, "cuda: features on a GPU, in bfloat16; neighbours and probes too, in fp32")
       ->check(CLI::IsMember({"cpu", "cuda"}));
   app.add_option("--threads", options.threads, "0: all of the machine; results do not depend on it")
       ->check(CLI::NonNegativeNumber);

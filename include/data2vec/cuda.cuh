@@ -6,5 +6,6 @@
 
 #include <data2vec/device/cuda/all.cuh>
 #include <data2vec/evaluation/cuda_features.cuh>
+#include <data2vec/evaluation/cuda_probe.cuh>
 #include <data2vec/finetune/cuda_finetuner.cuh>
 #include <data2vec/training/cuda_trainer.cuh>

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: MIT
-// examples/vision/device_features.hpp on a GPU, in bfloat16.
+// examples/vision/device_features.hpp on a GPU, in bfloat16, and examples/common/device_judging.hpp.
 #include <memory>
 
 #include <data2vec/cuda.cuh>
 
+#include "examples/common/device_judging.hpp"
 #include "examples/vision/device_features.hpp"
 
 namespace demo {
@@ -20,6 +21,27 @@ ExtractFeatures device_features(std::span<const float> weights) {
     const d2v::Grid parts{cells(pool), cells(pool)};
     extract->pool(samples, parts, {out, n * static_cast<std::size_t>(parts.size()) * D}, layer);
   };
+}
+
+DeviceJudging device_judging() {
+  struct Parts {
+    d2v::Cuda device;
+    d2v::CudaKnnSearch search{device};
+    d2v::CudaSoftmaxSums sums{device};
+  };
+  const auto on = std::make_shared<Parts>();
+  DeviceJudging judging;
+  judging.search = [=](const d2v::KnnQuestion& question, std::span<d2v::Neighbours> found) {
+    on->search(question, found);
+  };
+  judging.sums.take = [=](const d2v::SoftmaxLayout& layout, std::span<const float> rows, std::span<const int> labels) {
+    on->sums.take(layout, rows, labels);
+  };
+  judging.sums.add = [=](std::span<const double> theta, std::span<double> gradient) {
+    return on->sums(theta, gradient);
+  };
+  judging.sums.covariance = [=](int dim, std::span<const float> rows) { return on->sums.covariance(dim, rows); };
+  return judging;
 }
 
 }  // namespace demo

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// examples/vision/device_training.hpp and device_features.hpp in a build without CUDA.
+// What examples ask of a GPU (device_training.hpp, device_features.hpp, device_judging.hpp) in a build without CUDA.
+#include "examples/common/device_judging.hpp"
 #include "examples/common/program.hpp"
 #include "examples/vision/device_features.hpp"
 #include "examples/vision/device_training.hpp"
@@ -13,6 +14,8 @@ UsageError built_without() {
 }  // namespace
 
 ExtractFeatures device_features(std::span<const float>) { throw built_without(); }
+
+DeviceJudging device_judging() { throw built_without(); }
 
 struct DeviceTraining::Impl {};
 

@@ -15,6 +15,7 @@
 #include <data2vec/core/error.hpp>
 #include <data2vec/device/cpu/product.hpp>
 #include <data2vec/device/cpu/threads.hpp>
+#include <data2vec/evaluation/neighbours.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -24,43 +25,35 @@ enum class Metric { cosine, euclidean };
 
 namespace detail {
 
-/// The neighbours of one query so far: the k greatest similarities in descending order, equal ones by index.
-struct Neighbours {
-  std::vector<std::pair<float, int>> found;      ///< similarity, row of the training set
-
-  void offer(float similarity, int row, std::size_t k) {
-    if (found.size() == k && !(similarity > found.back().first)) return;
-    if (found.size() == k) found.pop_back();
-    const auto behind = [](float s, const std::pair<float, int>& other) { return s > other.first; };
-    found.insert(std::upper_bound(found.begin(), found.end(), similarity, behind), {similarity, row});
-  }
-};
-
-/// Searches for queries [begin, end) of the test set: similarity = product + offset of the training row. The products
-/// are the library's own (device/cpu/product.hpp): the bits of one do not depend on its neighbours.
+/// The search on the threads of a team. The products are the library's own (device/cpu/product.hpp): the bits of one do
+/// not depend on its neighbours.
 struct KnnSearch {
-  std::span<const float> train, test;            ///< (rows, dim)
-  std::span<const float> offset;                 ///< per training row
-  int dim;
-  std::size_t k;
-  static constexpr int rows = 512, queries = 64;  // of a block of products
+  ThreadTeam& team;
+  static constexpr int rows = 512, group = 64;  // of a block of products
 
-  void run(std::size_t begin, std::size_t end, std::vector<Neighbours>& result) const {
+  void operator()(const KnnQuestion& question, std::span<Neighbours> result) const {
+    const std::size_t queries = question.queries();
+    team.for_each_task(static_cast<int>((queries + group - 1) / group), [&](int, int task) {
+      const std::size_t first = static_cast<std::size_t>(task) * group;
+      run(question, first, std::min(queries, first + group), result);
+    });
+  }
+
+ private:
+
+  static void run(const KnnQuestion& q, std::size_t begin, std::size_t end,
+                  std::span<Neighbours> result) {
     using Products = Product<float, isa::Native>;
-    std::vector<float> products(static_cast<std::size_t>(rows) * queries);
-    const int count = static_cast<int>(offset.size());
-    for (std::size_t first = begin; first < end; first += queries) {
-      const int n = static_cast<int>(std::min<std::size_t>(queries, end - first));
-      const float* const query = test.data() + first * static_cast<std::size_t>(dim);
-      for (int row = 0; row < count; row += rows) {
-        const int m = std::min(rows, count - row);
-        const float* const block = train.data() + static_cast<std::ptrdiff_t>(row) * dim;
-        Products::run(n, m, dim, {query, dim, 1}, {block, 1, dim}, offset.data() + row, false, products.data(), m);
-        for (int i = 0; i < n; ++i)
-          for (int r = 0; r < m; ++r)
-            result[first + static_cast<std::size_t>(i)].offer(products[static_cast<std::size_t>(i * m + r)], row + r,
-                                                              k);
-      }
+    float products[rows * group];
+    const int count = static_cast<int>(q.offset.size()), n = static_cast<int>(end - begin);
+    const float* const query = q.test.data() + begin * static_cast<std::size_t>(q.dim);
+    for (int row = 0; row < count; row += rows) {
+      const int m = std::min(rows, count - row);
+      const float* const block = q.train.data() + static_cast<std::ptrdiff_t>(row) * q.dim;
+      Products::run(n, m, q.dim, {query, q.dim, 1}, {block, 1, q.dim}, q.offset.data() + row, false, products, m);
+      for (int i = 0; i < n; ++i)
+        for (int r = 0; r < m; ++r)
+          result[begin + static_cast<std::size_t>(i)].offer(products[i * m + r], row + r, q.k);
     }
   }
 };
@@ -116,10 +109,12 @@ inline int vote(const Neighbours& neighbours, std::span<const int> labels) {
 /// The class of each test row by a majority vote of its k nearest training rows. `train` and `test` are (rows, dim).
 /// Equal similarities: the training row of the smaller index is nearer. Equal votes: the class whose neighbours have
 /// the greater sum of similarities, then the smaller label. Similarities are float: features that differ by less than
-/// about 1e-6 of their length squared may change places. `threads` 0: as many as processors; the result does not
-/// depend on it. Throws OptionError or MismatchError if k, sizes or features are out of range.
-inline std::vector<int> knn_predict(std::span<const float> train, std::span<const int> train_labels,
-                                    std::span<const float> test, int dim, int k, Metric metric, int threads = 0) {
+/// about 1e-6 of their length squared may change places. `search` finds the neighbours: CudaKnnSearch
+/// (cuda_probe.cuh), or what has its function. Throws OptionError or MismatchError if k, sizes or features are out of
+/// range.
+template <class Search>
+std::vector<int> knn_predict(Search&& search, std::span<const float> train, std::span<const int> train_labels,
+                             std::span<const float> test, int dim, int k, Metric metric) {
   if (dim < 1) throw OptionError("knn: expected dim of at least 1, found " + std::to_string(dim));
   const auto width = static_cast<std::size_t>(dim);
   if (train.size() != train_labels.size() * width)
@@ -144,18 +139,18 @@ inline std::vector<int> knn_predict(std::span<const float> train, std::span<cons
     detail::squared_lengths(test, dim, "test");
     std::transform(lengths.begin(), lengths.end(), offset.begin(), [](double l) { return static_cast<float>(-l / 2); });
   }
-  const std::size_t queries = test.size() / width;
-  std::vector<detail::Neighbours> neighbours(queries);
-  const detail::KnnSearch search{train, test, offset, dim, static_cast<std::size_t>(k)};
-  constexpr std::size_t group = detail::KnnSearch::queries;
-  ThreadTeam team(threads);
-  team.for_each_task(static_cast<int>((queries + group - 1) / group), [&](int, int task) {
-    const std::size_t first = static_cast<std::size_t>(task) * group;
-    search.run(first, std::min(queries, first + group), neighbours);
-  });
+  std::vector<Neighbours> neighbours(test.size() / width);
+  search(KnnQuestion{train, test, offset, dim, static_cast<std::size_t>(k)}, std::span<Neighbours>(neighbours));
   std::vector<int> labels;
-  for (const detail::Neighbours& n : neighbours) labels.push_back(detail::vote(n, train_labels));
+  for (const Neighbours& n : neighbours) labels.push_back(detail::vote(n, train_labels));
   return labels;
+}
+
+/// On `threads` threads, 0: as many as processors; the result does not depend on it.
+inline std::vector<int> knn_predict(std::span<const float> train, std::span<const int> train_labels,
+                                    std::span<const float> test, int dim, int k, Metric metric, int threads = 0) {
+  ThreadTeam team(threads);
+  return knn_predict(detail::KnnSearch{team}, train, train_labels, test, dim, k, metric);
 }
 
 /// The fraction of test rows whose class knn_predict finds, 0 to 1.

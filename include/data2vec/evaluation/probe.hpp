@@ -53,11 +53,20 @@ class BasicLinearProbe {
   /// Fits to features (n, dim) of classes 0 .. max(labels). Throws OptionError or MismatchError.
   ProbeReport fit(std::span<const float> features, std::span<const int> labels, int dim,
                   const ProbeOptions& options = {}) {
+    ThreadTeam team(options.threads);
+    detail::SoftmaxSums<Isa> sums(team);
+    return fit(sums, features, labels, dim, options);
+  }
+
+  /// The same where passes over all rows are `sums`' work: CudaSoftmaxSums (cuda_probe.cuh), or what has its functions.
+  template <class Sums>
+  ProbeReport fit(Sums& sums, std::span<const float> features, std::span<const int> labels, int dim,
+                  const ProbeOptions& options = {}) {
     check(features, labels, dim, options);
     dim_ = dim;
     ProbeReport report;
     report.classes = *std::max_element(labels.begin(), labels.end()) + 1;
-    layout_ = Layout(dim, report.classes);
+    layout_ = Softmax::layout(dim, report.classes);
     measure(features);
     // The validation part comes last.
     const std::size_t n = labels.size(), width = static_cast<std::size_t>(dim);
@@ -71,17 +80,16 @@ class BasicLinearProbe {
       standardise(&features[order[i] * width], &rows[i * width]);
       row_labels[i] = labels[order[i]];
     }
-    ThreadTeam team(options.threads);
     const std::span<const float> all(rows);
     const std::span<const int> all_labels(row_labels);
-    detail::SoftmaxCoordinates<Isa> coordinates(team, layout_, rows);
+    detail::SoftmaxCoordinates coordinates(layout_, sums.covariance(dim, all));
     std::vector<double> theta(layout_.size());
     std::vector<double> penalties = options.penalties;
     report.penalty = penalties.front();
     if (penalties.size() > 1) {
       std::sort(penalties.begin(), penalties.end(), std::greater<>());
       const std::size_t fitted = n - held_out(n, options);
-      detail::SoftmaxObjective<Isa> part(team, layout_, all.first(fitted * width), all_labels.first(fitted));
+      detail::SoftmaxObjective part(sums, layout_, all.first(fitted * width), all_labels.first(fitted));
       std::vector<double> path = theta;  // each fit begins where the one before ended
       ProbeOptions rough = options;  // an accuracy needs less than a result
       rough.tolerance *= 10;
@@ -95,7 +103,7 @@ class BasicLinearProbe {
         theta = path;
       }
     }
-    detail::SoftmaxObjective<Isa> whole(team, layout_, all, all_labels);
+    detail::SoftmaxObjective whole(sums, layout_, all, all_labels);
     report.solver = solve(whole, coordinates, theta, report.penalty, options);
     report.loss = whole.cross_entropy();
     theta_.assign(theta.begin(), theta.end());
@@ -144,7 +152,6 @@ class BasicLinearProbe {
 
  private:
   using Softmax = detail::SoftmaxKernel<Isa>;
-  using Layout = typename Softmax::Layout;
 
   static void check(std::span<const float> features, std::span<const int> labels, int dim,
                     const ProbeOptions& options) {
@@ -203,7 +210,8 @@ class BasicLinearProbe {
     }
   }
 
-  static LbfgsResult solve(detail::SoftmaxObjective<Isa>& objective, detail::SoftmaxCoordinates<Isa>& coordinates,
+  template <class Sums>
+  static LbfgsResult solve(detail::SoftmaxObjective<Sums>& objective, detail::SoftmaxCoordinates& coordinates,
                            std::vector<double>& theta, double penalty, const ProbeOptions& options) {
     coordinates.set_penalty(penalty);
     coordinates.into(theta);
@@ -238,7 +246,7 @@ class BasicLinearProbe {
   }
 
   int dim_ = 0;
-  Layout layout_;
+  SoftmaxLayout layout_;
   std::vector<double> mean_, scale_;  // (dim)
   std::vector<float> theta_;
 };

@@ -1,53 +1,41 @@
 // SPDX-License-Identifier: MIT
 // The objective of the linear probe: mean cross entropy of softmax(W x + b) with an L2 penalty, and its gradient, over
-// run-time widths. Rows go through in blocks whose sums are added in their order, whichever threads compute them.
+// run-time widths. What takes a pass over all rows is asked of `Sums`: SoftmaxSums, whose blocks of rows are added in
+// their order, whichever threads compute them, or CudaSoftmaxSums (cuda_probe.cuh).
 #pragma once
 
 #include <algorithm>
 #include <cmath>
 #include <cstddef>
 #include <span>
+#include <utility>
 #include <vector>
 
 #include <data2vec/device/cpu/threads.hpp>
 #include <data2vec/device/cpu/vec.hpp>
+#include <data2vec/evaluation/softmax_layout.hpp>
 
 namespace data2vec::inline v0::detail {
 
-/// Products of a few rows with panels of classes: a panel is one or two vectors wide, its weights lie together, feature
-/// by feature, the bias last. Classes beyond the last have weights of zero.
+/// Products of a few rows with panels of classes, which are one or two vectors wide.
 template <class Isa>
 struct SoftmaxKernel {
   using L = Lanes<float, Isa>;
   using V = typename L::V;
+  using Layout = SoftmaxLayout;
   static constexpr int group = 6;  // rows at a time: with two vectors each, sums fill the registers of AVX2
 
-  struct Layout {
-    int dim = 0, classes = 0, vectors = 1;
-    Layout() = default;
-    Layout(int features, int labels) : dim(features), classes(labels), vectors(labels <= L::size ? 1 : 2) {}
-    int panel() const { return vectors * L::size; }
-    int panels() const { return (classes + panel() - 1) / panel(); }
-    int width() const { return panels() * panel(); }                        // classes with the padding
-    std::size_t panel_size() const { return static_cast<std::size_t>(dim + 1) * static_cast<std::size_t>(panel()); }
-    std::size_t size() const { return static_cast<std::size_t>(panels()) * panel_size(); }
-    /// Where the weight of a class for a feature lies; feature `dim` is the bias.
-    std::size_t at(int feature, int label) const {
-      return static_cast<std::size_t>(label / panel()) * panel_size() +
-             static_cast<std::size_t>(feature) * static_cast<std::size_t>(panel()) +
-             static_cast<std::size_t>(label % panel());
-    }
-  };
+  static Layout layout(int dim, int classes) { return {dim, classes, classes <= L::size ? L::size : 2 * L::size}; }
 
   /// z (rows, width) = W x + b of rows x (rows, dim). A row's bits depend on that row alone.
   static void logits(const Layout& layout, const float* x, int rows, const float* theta, float* z) {
-    if (layout.vectors == 1) logits_of<1>(layout, x, rows, theta, z);
+    if (layout.panel == L::size) logits_of<1>(layout, x, rows, theta, z);
     else logits_of<2>(layout, x, rows, theta, z);
   }
 
   /// gradient += sum over rows of r (rows, width) times (x, 1).
   static void accumulate(const Layout& layout, const float* x, int rows, const float* r, float* gradient) {
-    if (layout.vectors == 1) accumulate_of<1>(layout, x, rows, r, gradient);
+    if (layout.panel == L::size) accumulate_of<1>(layout, x, rows, r, gradient);
     else accumulate_of<2>(layout, x, rows, r, gradient);
   }
 
@@ -114,29 +102,32 @@ struct SoftmaxKernel {
   }
 };
 
-/// The objective on rows (n, dim), standardised, of labels (n).
+/// Sums over standardised rows on the threads of a team.
 template <class Isa>
-class SoftmaxObjective {
+class SoftmaxSums {
  public:
   using Kernel = SoftmaxKernel<Isa>;
-  using Layout = typename Kernel::Layout;
+  using Layout = SoftmaxLayout;
 
-  SoftmaxObjective(ThreadTeam& team, const Layout& layout, std::span<const float> x, std::span<const int> labels)
-      : team_(team), layout_(layout), x_(x), labels_(labels), theta_(layout.size()) {
+  explicit SoftmaxSums(ThreadTeam& team) : team_(team), threads_(static_cast<std::size_t>(team.size())) {}
+
+  /// Rows x (n, dim) of labels (n) from now on; they stay the caller's.
+  void take(const Layout& layout, std::span<const float> x, std::span<const int> labels) {
+    layout_ = layout, x_ = x, labels_ = labels;
+    theta_.resize(layout.size());
     const int fitting = 64 * 1024 / layout.dim / Kernel::group * Kernel::group;  // a block of rows stays in cache
     block_ = std::clamp(fitting, 4 * Kernel::group, 40 * Kernel::group);
-    threads_.resize(static_cast<std::size_t>(team.size()));
     for (Thread& thread : threads_) {
       thread.gradient.resize(layout.size());
       thread.logits.resize(static_cast<std::size_t>(block_) * static_cast<std::size_t>(layout.width()));
     }
   }
 
-  /// Mean cross entropy + penalty / 2 |W|^2 at theta, in the order of the layout; its gradient is overwritten.
-  double operator()(const std::vector<double>& theta, double penalty, std::vector<double>& gradient) {
+  /// The sum of the rows' cross entropies at theta, in the order of the layout, and its gradient, overwritten.
+  double operator()(std::span<const double> theta, std::span<double> gradient) {
     std::copy(theta.begin(), theta.end(), theta_.begin());
     std::fill(gradient.begin(), gradient.end(), 0.0);
-    loss_ = 0;
+    double sum = 0;
     turns_.restart();
     const int rows = static_cast<int>(labels_.size()), blocks = (rows + block_ - 1) / block_;
     team_.for_each_task(blocks, [&](int number, int block) {
@@ -144,25 +135,41 @@ class SoftmaxObjective {
       const double loss = run(thread, block * block_, std::min(rows, (block + 1) * block_));
       turns_.wait_for(block);
       for (std::size_t i = 0; i < gradient.size(); ++i) gradient[i] += static_cast<double>(thread.gradient[i]);
-      loss_ += loss;
+      sum += loss;
       turns_.done(block);
     });
-    const double n = static_cast<double>(rows);
-    loss_ /= n;
-    for (double& g : gradient) g /= n;
-    double squares = 0;
-    for (int c = 0; c < layout_.classes; ++c)
-      for (int d = 0; d < layout_.dim; ++d) {
-        const std::size_t at = layout_.at(d, c);
-        squares += theta[at] * theta[at];
-        gradient[at] += penalty * theta[at];
-      }
-    return loss_ + 0.5 * penalty * squares;
+    return sum;
   }
 
-  double cross_entropy() const { return loss_; }  ///< mean over the rows, at the last theta
+  /// The mean of x x^T over the first of rows x (n, dim), as a lower triangle: covariance_rows, triangle_at.
+  std::vector<double> covariance(int dim, std::span<const float> x) {
+    const auto columns_of_x = static_cast<std::size_t>(dim);
+    const int rows = static_cast<int>(covariance_rows(x.size() / columns_of_x, columns_of_x));
+    const Layout stripe = Kernel::layout(dim, std::min(dim, 2 * Kernel::L::size));  // some columns of the matrix
+    std::vector<double> result(columns_of_x * (columns_of_x + 1) / 2);
+    const int width = stripe.width(), stripes = (dim + width - 1) / width;
+    const std::size_t own = stripe.size() + part * static_cast<std::size_t>(width);
+    std::vector<float> memory(threads_.size() * own);
+    team_.for_each_task(stripes, [&](int thread, int task) {
+      float *const sums = memory.data() + static_cast<std::size_t>(thread) * own, *const columns = sums + stripe.size();
+      const int left = task * width, used = std::min(width, dim - left);
+      std::fill(sums, sums + own, 0.0f);
+      for (int first = 0; first < rows; first += static_cast<int>(part)) {
+        const int count = std::min(static_cast<int>(part), rows - first);
+        const float* const block = x.data() + static_cast<std::ptrdiff_t>(first) * dim;
+        for (int i = 0; i < count; ++i)
+          std::copy_n(block + static_cast<std::ptrdiff_t>(i) * dim + left, used, columns + i * width);
+        Kernel::accumulate(stripe, block, count, columns, sums);
+      }
+      for (int j = 0; j < used; ++j)
+        for (int i = left + j; i < dim; ++i)
+          result[triangle_at(i, left + j)] = static_cast<double>(sums[stripe.at(i, j)]) / rows;
+    });
+    return result;
+  }
 
  private:
+  static constexpr std::size_t part = 96;  // rows whose columns are copied at a time
   struct Thread {
     std::vector<float> gradient, logits;
   };
@@ -198,57 +205,60 @@ class SoftmaxObjective {
   std::vector<float> theta_;
   std::vector<Thread> threads_;
   int block_ = 0;
-  double loss_ = 0;
   Turns turns_;
+};
+
+/// The objective on the rows (n, dim), standardised, of labels (n), that `sums` takes.
+template <class Sums>
+class SoftmaxObjective {
+ public:
+  SoftmaxObjective(Sums& sums, const SoftmaxLayout& layout, std::span<const float> x, std::span<const int> labels)
+      : sums_(sums), layout_(layout), rows_(static_cast<double>(labels.size())) {
+    sums.take(layout, x, labels);
+  }
+
+  /// Mean cross entropy + penalty / 2 |W|^2 at theta, in the order of the layout; its gradient is overwritten.
+  double operator()(const std::vector<double>& theta, double penalty, std::vector<double>& gradient) {
+    loss_ = sums_(std::span<const double>(theta), std::span<double>(gradient)) / rows_;
+    for (double& g : gradient) g /= rows_;
+    double squares = 0;
+    for (int c = 0; c < layout_.classes; ++c)
+      for (int d = 0; d < layout_.dim; ++d) {
+        const std::size_t at = layout_.at(d, c);
+        squares += theta[at] * theta[at];
+        gradient[at] += penalty * theta[at];
+      }
+    return loss_ + 0.5 * penalty * squares;
+  }
+
+  double cross_entropy() const { return loss_; }  ///< mean over the rows, at the last theta
+
+ private:
+  Sums& sums_;
+  SoftmaxLayout layout_;
+  double rows_, loss_ = 0;
 };
 
 /// Coordinates in which the objective is round: u = L^T W for each class, with L L^T = curvature C + penalty I, C being
 /// the mean of x x^T over some rows. The Hessian is at most (C + penalty I) / 2 (Boehning, "Multinomial logistic
 /// regression algorithm", 1992); well fitted rows have less, hence the smaller factor.
-template <class Isa>
 class SoftmaxCoordinates {
  public:
-  using Kernel = SoftmaxKernel<Isa>;
-  using Layout = typename Kernel::Layout;
   static constexpr double curvature = 0.1;
 
-  /// Takes C from the first rows of x (n, dim), 65,536 or four times dim.
-  SoftmaxCoordinates(ThreadTeam& team, const Layout& layout, std::span<const float> x) : layout_(layout) {
-    const auto dim = static_cast<std::size_t>(layout.dim);
-    const int rows = static_cast<int>(std::min(x.size() / dim, std::max<std::size_t>(65'536, 4 * dim)));
-    const Layout stripe(layout.dim, std::min(layout.dim, 2 * Kernel::L::size));  // some columns of C
-    covariance_.resize(dim * (dim + 1) / 2);
-    const int width = stripe.width(), stripes = (layout.dim + width - 1) / width;
-    std::vector<float> memory(static_cast<std::size_t>(team.size()) *
-                              (stripe.size() + part * static_cast<std::size_t>(width)));
-    team.for_each_task(stripes, [&](int thread, int task) {
-      float* const sums =
-          memory.data() + static_cast<std::size_t>(thread) * (memory.size() / static_cast<std::size_t>(team.size()));
-      float* const columns = sums + stripe.size();
-      const int left = task * width, used = std::min(width, layout.dim - left);
-      std::fill(sums, columns + part * static_cast<std::size_t>(width), 0.0f);
-      for (int first = 0; first < rows; first += static_cast<int>(part)) {
-        const int count = std::min(static_cast<int>(part), rows - first);
-        const float* const block = x.data() + static_cast<std::ptrdiff_t>(first) * layout.dim;
-        for (int i = 0; i < count; ++i)
-          std::copy_n(block + static_cast<std::ptrdiff_t>(i) * layout.dim + left, used, columns + i * width);
-        Kernel::accumulate(stripe, block, count, columns, sums);
-      }
-      for (int j = 0; j < used; ++j)
-        for (int i = left + j; i < layout.dim; ++i)
-          covariance_[at(i, left + j)] = static_cast<double>(sums[stripe.at(i, j)]) / rows;
-    });
-  }
+  /// `covariance`: the lower triangle of C.
+  SoftmaxCoordinates(const SoftmaxLayout& layout, std::vector<double> covariance)
+      : layout_(layout), covariance_(std::move(covariance)) {}
 
   /// L for a penalty, by Cholesky's method. Rounding may spoil C: what would be the root of less than the penalty is
   /// the root of the penalty.
   void set_penalty(double penalty) {
     factor_ = covariance_;
     for (int i = 0; i < layout_.dim; ++i) {
-      double* const row = &factor_[at(i, 0)];
+      double* const row = &factor_[triangle_at(i, 0)];
       for (int j = 0; j <= i; ++j) row[j] = curvature * row[j] + (i == j ? penalty : 0);
       for (int j = 0; j < i; ++j) {
-        const double* const other = &factor_[at(j, 0)];
+        const double* const other = &factor_[triangle_at(j, 0)];
         double sum = row[j];
         for (int k = 0; k < j; ++k) sum -= row[k] * other[k];
         row[j] = sum / other[j];
@@ -262,8 +272,8 @@ class SoftmaxCoordinates {
   void into(std::vector<double>& w) const {
     each_panel(w, [&](double* x, int panel) {
       for (int i = 0; i < layout_.dim; ++i) {
-        scale(x + i * panel, panel, factor_[at(i, i)]);
-        for (int k = i + 1; k < layout_.dim; ++k) subtract(x + i * panel, panel, -factor_[at(k, i)], x + k * panel);
+        scale(x + i * panel, panel, factor_[triangle_at(i, i)]);
+        for (int k = i + 1; k < layout_.dim; ++k) subtract(x + i * panel, panel, -factor_[triangle_at(k, i)], x + k * panel);
       }
       scale(x + layout_.dim * panel, panel, std::sqrt(curvature));
     });
@@ -272,8 +282,8 @@ class SoftmaxCoordinates {
   void from(std::vector<double>& u) const {
     each_panel(u, [&](double* x, int panel) {
       for (int i = layout_.dim; i-- > 0;) {
-        scale(x + i * panel, panel, 1 / factor_[at(i, i)]);
-        for (int j = 0; j < i; ++j) subtract(x + j * panel, panel, factor_[at(i, j)], x + i * panel);
+        scale(x + i * panel, panel, 1 / factor_[triangle_at(i, i)]);
+        for (int j = 0; j < i; ++j) subtract(x + j * panel, panel, factor_[triangle_at(i, j)], x + i * panel);
       }
       scale(x + layout_.dim * panel, panel, 1 / std::sqrt(curvature));
     });
@@ -282,18 +292,14 @@ class SoftmaxCoordinates {
   void gradient(std::vector<double>& g) const {
     each_panel(g, [&](double* x, int panel) {
       for (int i = 0; i < layout_.dim; ++i) {
-        for (int j = 0; j < i; ++j) subtract(x + i * panel, panel, factor_[at(i, j)], x + j * panel);
-        scale(x + i * panel, panel, 1 / factor_[at(i, i)]);
+        for (int j = 0; j < i; ++j) subtract(x + i * panel, panel, factor_[triangle_at(i, j)], x + j * panel);
+        scale(x + i * panel, panel, 1 / factor_[triangle_at(i, i)]);
       }
       scale(x + layout_.dim * panel, panel, 1 / std::sqrt(curvature));
     });
   }
 
  private:
-  static constexpr std::size_t part = 96;  // rows whose columns are copied at a time
-  static std::size_t at(int i, int j) {  // of a lower triangle, row by row
-    return static_cast<std::size_t>(i) * (static_cast<std::size_t>(i) + 1) / 2 + static_cast<std::size_t>(j);
-  }
   static void scale(double* x, int panel, double factor) {
     for (int c = 0; c < panel; ++c) x[c] *= factor;
   }
@@ -303,10 +309,10 @@ class SoftmaxCoordinates {
   template <class F>
   void each_panel(std::vector<double>& x, F&& f) const {
     for (int p = 0; p < layout_.panels(); ++p)
-      f(x.data() + static_cast<std::size_t>(p) * layout_.panel_size(), layout_.panel());
+      f(x.data() + static_cast<std::size_t>(p) * layout_.panel_size(), layout_.panel);
   }
 
-  Layout layout_;
+  SoftmaxLayout layout_;
   std::vector<double> covariance_, factor_;  // lower triangles
 };
 

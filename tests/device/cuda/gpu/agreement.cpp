@@ -12,6 +12,7 @@
 #include "tests/device/cuda/compare.hpp"
 #include "tests/device/cuda/compare_traces.hpp"
 #include "tests/device/cuda/gpu/groups.hpp"
+#include "tests/device/cuda/probe_cases.hpp"
 
 using data2vec::Cpu;
 
@@ -97,4 +98,13 @@ TEST_CASE("features agree with the CPU") {
     CAPTURE(i);
     CHECK(std::abs(static_cast<double>(found[i] - expected[i])) < cases::rounding(64 * 4, 4));
   }
+}
+TEST_CASE("neighbours and the linear probe agree with the CPU") {
+  if (no_device()) return;
+  cases::ProbeOnDevice probe;
+  cases::compare_neighbours([&](const data2vec::KnnQuestion& question, std::span<data2vec::Neighbours> result) {
+    probe.search(question, result);
+  });
+  cases::compare_sums(probe, 200'000);
+  cases::compare_fits(probe);
 }
