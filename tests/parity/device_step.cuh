@@ -65,11 +65,12 @@ LossSums run_device_step(const DeviceStep& step) {
   DeviceBuffer<Number> workspace(buffer_size<Workspace>, "case"), noise;
   std::vector<float> seen;
   const auto observe = [&](const char* name, int i, const Number* values, std::size_t count) {
-    if constexpr (P == Precision::bf16) return;  // only the outcome is compared
-    seen.resize(count);
-    d.copy(name, seen.data(), values, count * sizeof(float));
-    d.synchronize(name);
-    step.observe(name, i, seen.data(), count);
+    if constexpr (P != Precision::bf16) {  // of which only the outcome is compared
+      seen.resize(count);
+      d.copy(name, seen.data(), values, count * sizeof(float));
+      d.synchronize(name);
+      step.observe(name, i, seen.data(), count);
+    }
   };
   const auto read = [](DeviceBuffer<Number>& buffer) {
     using Read = typename Model::template Parameters<const Number>;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Attention bias by the distance of tokens, or learned, as a table over all tokens; and of the tokens that a row keeps.
+// Learned bias by the offset of tokens on a grid.
 #pragma once
 
 #include <cmath>
@@ -59,6 +60,16 @@ struct BiasShape {
   constexpr int sequence() const { return extra + visible; }
 };
 
+/// The offsets of two cells of `grid`, and the row of a table of bias by offset (BEiT, Bao et al., 2022, section 2.1).
+/// Behind the offsets come three rows: from extra tokens, which are negative, to cells, from cells to extra tokens, and
+/// among these.
+D2V_HD constexpr int relative_offsets(Grid grid) { return (2 * grid.height - 1) * (2 * grid.width - 1); }
+D2V_HD constexpr int relative_row(Grid grid, int query, int key) {
+  if (query < 0 || key < 0) return relative_offsets(grid) + (key >= 0 ? 0 : query >= 0 ? 1 : 2);
+  const int down = query / grid.width - key / grid.width + grid.height - 1;
+  return down * (2 * grid.width - 1) + query % grid.width - key % grid.width + grid.width - 1;
+}
+
 namespace device {
 
 /// What `alibi_distances` says, in memory of the device.
@@ -104,6 +115,19 @@ template <Device D, class T>
 void gather_bias_gradient(D& d, const BiasShape& shape, In<T> dscaled, In<T> scale, bool per_head, const int* keep,
                           T* dtable) {
   kernel::Alibi<D>::template gather_gradient<T>(d, shape, dscaled, scale, per_head, keep, dtable);
+}
+
+/// bias (rows, heads, S, S), S = extra + visible, of the tokens keep (rows, visible) of `grid` behind the extra ones:
+/// table (offsets + 3, heads; without extra tokens the offsets alone) at relative_row.
+template <Device D, class T>
+void relative_bias(D& d, const BiasShape& shape, Grid grid, In<T> table, const int* keep, T* bias) {
+  kernel::Alibi<D>::template relative<T>(d, shape, grid, table, keep, bias);
+}
+
+/// dtable += gradient of `relative_bias`, in the order of dbias.
+template <Device D, class T>
+void relative_bias_gradient(D& d, const BiasShape& shape, Grid grid, In<T> dbias, const int* keep, T* dtable) {
+  kernel::Alibi<D>::template relative_gradient<T>(d, shape, grid, dbias, keep, dtable);
 }
 
 }  // namespace device

@@ -52,10 +52,9 @@ class FeatureExtractor<Model, BasicCuda<P>, batch> {
   using Sample = SampleOf<typename F::M, float>;
   using Parameters = typename Model::template Parameters<float>;
   static constexpr int D = F::D, S = F::S, last_layer = F::last_layer, sample_size = F::M::sample_size;
-  static_assert(!Model::config.relative_position_bias,
-                "data2vec: on a GPU Config::relative_position_bias is not supported yet");
-  static_assert(!Enc::exact && !requires { requires Enc::Local::clears; },
-                "data2vec: on a GPU Padding::exact and SpeechConfig::clear_padding are not supported yet");
+  static_assert(!detail::reads_lengths<typename Enc::Local> ||
+                    !(Enc::exact || requires { requires Enc::Local::clears; }),
+                "data2vec: on a GPU Padding::exact of speech and SpeechConfig::clear_padding are not supported yet");
 
   /// `parameters`: a buffer of Model::Parameters<float> on the host, as load_weights fills it.
   explicit FeatureExtractor(std::span<const float> parameters, const CudaOptions& cuda = {})
@@ -187,10 +186,10 @@ class FeatureExtractor<Model, BasicCuda<P>, batch> {
         begins[row] = at;
         each(Enc::valid_tokens(own[b]), part, [&](int token) { members[at++] = b * S + token; });
       }
-    begins[static_cast<std::size_t>(batch) * static_cast<std::size_t>(parts)] = at;
+    begins[first_numbers(parts) - 1] = at;
   }
 
-  /// Samples on the device -> encoded_ (batch, E + T, D). The first batch as it is: algorithms are chosen, scratch grows.
+  /// Samples on the device -> encoded_ (batch, E + T, D). The first time as it is: algorithms are chosen, scratch grows.
   /// Then captured, anew if another layer is asked for.
   void encode(int layer) {
     const auto launch = [&] {

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <data2vec/core/parameter.hpp>
+#include <data2vec/device/alibi.hpp>
 #include <data2vec/device/attention.hpp>
 #include <data2vec/device/elementwise.hpp>
 
@@ -13,8 +14,7 @@ namespace data2vec::inline v0 {
 /// themselves.
 template <Grid grid, int E, int heads>
 struct RelativeBias {
-  static constexpr int T_ = grid.size();
-  static constexpr int offsets = (2 * grid.height - 1) * (2 * grid.width - 1), rows = offsets + (E > 0 ? 3 : 0);
+  static constexpr int T_ = grid.size(), rows = relative_offsets(grid) + (E > 0 ? 3 : 0);
 
   template <class T>
   struct Parameters {
@@ -35,18 +35,10 @@ struct RelativeBias {
     }
   };
 
-  /// The row of the table for query token `query` and key token `key`; extra tokens are negative.
-  static constexpr int row(int query, int key) {
-    if (query < 0) return key < 0 ? rows - 1 : rows - 3;
-    if (key < 0) return rows - 2;
-    const int down = query / grid.width - key / grid.width + grid.height - 1;
-    return down * (2 * grid.width - 1) + query % grid.width - key % grid.width + grid.width - 1;
-  }
-
   /// The bias of N rows that keep V tokens each, as `Stack` asks for it.
   template <class D, class T, int N, int V>
   struct Rows {
-    static constexpr int S = E + V;
+    static constexpr BiasShape shape{N, heads, T_, E, V};
     D& d;
     const Parameters<const T>& p;
     const Memory<T, N, V>& memory;
@@ -56,9 +48,7 @@ struct RelativeBias {
 
     /// Call once per pass, before the first block.
     void gather() {
-      for_each([&](int n, int h, int i, int j, int at) {
-        memory.bias[n][h][i][j] = p.relative_position_bias_table[at][h];
-      });
+      device::relative_bias(d, shape, grid, p.relative_position_bias_table.data, keep, memory.bias.data);
       if (gradient) device::fill(d, memory.total.size, 0, memory.total.data);
     }
     template <class U>
@@ -76,20 +66,8 @@ struct RelativeBias {
     /// Call once, after the backward of all blocks.
     void scatter() {
       if (gradient)
-        for_each([&](int n, int h, int i, int j, int at) {
-          gradient->relative_position_bias_table[at][h] += memory.total[n][h][i][j];
-        });
-    }
-
-   private:
-    template <class F>
-    void for_each(F&& f) const {
-      for (int n = 0; n < N; ++n) {
-        const auto token = [&](int s) { return s < E ? -1 : keep[n * V + s - E]; };
-        for (int h = 0; h < heads; ++h)
-          for (int i = 0; i < S; ++i)
-            for (int j = 0; j < S; ++j) f(n, h, i, j, row(token(i), token(j)));
-      }
+        device::relative_bias_gradient(d, shape, grid, memory.total.data, keep,
+                                       gradient->relative_position_bias_table.data);
     }
   };
 };

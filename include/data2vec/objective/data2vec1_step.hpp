@@ -43,10 +43,15 @@ struct Data2Vec1Step {
     else return masked_tokens<Masking>;
   }();
   static constexpr bool padded = Enc::padded, exact = Enc::exact;
+  /// Targets' norms over the tokens of a sample or a batch must leave padding out.
+  static constexpr bool exact_targets =
+      exact && (C.batch_norm_target_layer || C.instance_norm_target_layer || C.instance_norm_targets);
+  static constexpr bool exact_on_device = text && !exact_targets;  ///< Padding::exact asks nothing of the host
   using Head = typename Br::Decoder::template Network<D>;
   using Sums = RegressionSums;
   static constexpr bool accumulates = true, positions_vary = padded || requires { Masking::most; };
   static constexpr int positions_per_sample = R, moment_rows = 4, moment_width = D;
+  static constexpr int loss_terms = 1;
   /// Whether the teacher makes its tokens itself: of text, and in BEiT's variant of vision.
   static constexpr bool teacher_has_local = text || (vision && O.vision == VisionVariant::beit);
   // Names of their own: where padding precedes a double in C, clang misreads it at run time (not in constants).
@@ -137,6 +142,10 @@ struct Data2Vec1Step {
     typename Enc::template Index<B, T_> rows, teacher;
     View<int, B> valid;               // tokens of each sample that are no padding
     View<int, B * R> hidden, outputs;  // hidden positions of all samples, one behind the other: rows of (B, T), (B, S)
+    View<int, B * R> predictions;      // 0, 1, ...; as `hidden` and `outputs` -1 behind the last hidden position
+    View<int, B * T_> kept;            // of (B, T): the row itself, -1 where the student reads a mask token or zeros
+    View<int, B * T_> mask_tokens;     // 0 where it reads a mask token, -1 elsewhere
+    View<int, B * T_> taught;          // the row itself, -1 where the teacher reads zeros
     View<std::int32_t, text ? B : 1, text ? T_ : 1> seen, original;
     static constexpr void visit(auto&& f, auto&... i) {
       f("rows", i.rows...);
@@ -144,6 +153,10 @@ struct Data2Vec1Step {
       f("valid", i.valid...);
       f("hidden", i.hidden...);
       f("outputs", i.outputs...);
+      f("predictions", i.predictions...);
+      f("kept", i.kept...);
+      f("mask_tokens", i.mask_tokens...);
+      f("taught", i.taught...);
       f("seen", i.seen...);
       f("original", i.original...);
     }
@@ -155,6 +168,26 @@ struct Data2Vec1Step {
     void hide(int n, int b, int t) const {
       hidden[n] = b * T_ + t;
       outputs[n] = b * S + E + t;
+    }
+
+    /// Completes the index once lengths, `count` hidden positions and, of text, `original` are there.
+    void complete(int count) const {
+      const int* const tokens = padded ? valid.data : nullptr;
+      Enc::Rows::index_all(rows, tokens);
+      Enc::Rows::index_all(teacher, tokens);
+      for (int i = 0; i < B * T_; ++i) {
+        kept.data[i] = taught.data[i] = i % T_ < valid[i / T_] ? i : -1;
+        mask_tokens.data[i] = -1;
+        if constexpr (text && O.masked_only_teacher && padded)
+          if (original.data[i] == M::text.pad) {
+            teacher.padding.key_hidden()[i] = true;
+            taught.data[i] = -1;
+          }
+      }
+      for (int i = 0; i < B * R; ++i) predictions.data[i] = i < count ? i : -1;
+      for (int i = count; i < B * R; ++i) hidden.data[i] = outputs.data[i] = -1;
+      if constexpr (!text)
+        for (int i = 0; i < count; ++i) kept.data[hidden[i]] = -1, mask_tokens.data[hidden[i]] = 0;
     }
 
     /// Draws the masks of samples; of text from what they read. Returns the number of hidden positions.
@@ -203,20 +236,68 @@ struct Data2Vec1Step {
                    const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B> teacher_samples, int count,
                    double d2v_loss, double sample_size, const Workspace<T, B>& w, const Indices<B>& index,
                    double* moments, const int* lengths, Observer&& observe) {
+    index.complete(count);
+    return learn(pass, student, teacher, gradient, samples, teacher_samples, count, d2v_loss, sample_size, w, index,
+                 moments, lengths, observe);
+  }
+
+  /// The same on masks drawn from the policy, as the trainer calls it.
+  template <class Dev, class T, int B, int G>
+  static Sums step_by_masks(const Pass<Dev, true>& pass, const Weights<const T>& student,
+                            const Weights<const T>& teacher, const Weights<T>& gradient, Samples<T, B> samples,
+                            Samples<T, B> teacher_samples, const BranchOptions& options, double sample_size,
+                            const Workspace<T, B, G>& w, const Indices<B, G>& index, double* moments,
+                            const int* lengths = nullptr) {
+    const int count = draw<B>(pass.draws, samples, lengths, options, index);
+    return learn(pass, student, teacher, gradient, samples, teacher_samples, count, options.loss.d2v_loss, sample_size,
+                 w, index, moments, padded ? lengths : nullptr, [](auto&&...) {});
+  }
+
+  /// Masks and the whole index of samples, on the host. Returns the number of hidden positions.
+  template <int B>
+  static int draw(const Draws& draws, Samples<float, B> samples, const int* lengths, const BranchOptions&,
+                  const Indices<B>& index) {
+    index.set_lengths(lengths);
+    TokenIds ids;
+    if constexpr (text) ids = {.mask = M::vocab_size - 1, .vocab_size = M::vocab_size};
+    const int count = index.draw(draws, samples, ids);
+    index.complete(count);
+    return count;
+  }
+  /// The step as a GPU's trainer calls it, of as many positions as there may be; the sums come when it has run.
+  template <class Dev, class T, int B>
+  static void step_drawn(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
+                         const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B> teacher_samples,
+                         const BranchOptions& options, double sample_size, const Workspace<T, B>& w,
+                         const Indices<B>& index, double* moments) {
+    learn(pass, student, teacher, gradient, samples, teacher_samples, B * R, options.loss.d2v_loss, sample_size, w,
+          index, moments, nullptr, [](auto&&...) {});
+  }
+  static Sums sums_of(const double* terms, const BranchOptions& options, double sample_size) {
+    return {options.loss.d2v_loss * loss_scale * terms[0], sample_size};
+  }
+
+ private:
+  /// `step` on an index that is complete.
+  template <class Dev, class T, int B, class Observer>
+  static Sums learn(const Pass<Dev, true>& pass, const Weights<const T>& student, const Weights<const T>& teacher,
+                    const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B> teacher_samples, int count,
+                    double d2v_loss, double sample_size, const Workspace<T, B>& w, const Indices<B>& index,
+                    double* moments, const int* lengths, Observer&& observe) {
     auto& d = pass.device;
     const auto& front = student.branch.front;
     if constexpr (text) samples = index.seen;
-    Enc::Rows::index_all(index.rows, padded ? index.valid.data : nullptr);
     Enc::tokens(d, front.local_encoder, samples, w.local, w.local_tape, lengths);
     observe("local", 0, w.local.data, w.local.size);
     drop_tokens<M, B>(pass, w.local);
     teach(pass, student, teacher, teacher_samples, w, index, lengths, observe);
 
     const auto m = w.passes.template as<StudentMemory<T, B>>();
-    blank_padding<B>(d, w.local, index);
-    if constexpr (!text)
-      for (int i = 0; i < count; ++i)
-        device::copy(d, static_cast<std::size_t>(D), student.branch.mask.token.data, row(w.local, index.hidden[i]));
+    if constexpr (!text || padded) device::gather_rows<D>(d, B * T_, w.local.data, index.kept.data, w.local.data);
+    if constexpr (!text) {
+      device::gather_rows<D>(d, B * T_, student.branch.mask.token.data, index.mask_tokens.data, w.dlocal.data);
+      device::add(d, w.local.size, w.local.data, w.dlocal.data, w.local.data);
+    }
     const auto encoded =
         Enc::forward(pass, pass, front, student.blocks, student.norm, View<const T, B, T_, D>(w.local), index.rows,
                      m.encoder, [&](int i, const auto& mlp, const auto& y) {
@@ -232,7 +313,7 @@ struct Data2Vec1Step {
     observe("prediction", 0, m.prediction.data, size);
     const double sum = device::regression_loss<D>(d, count, m.prediction.data, w.targets.data, index.hidden.data,
                                                   loss_beta, scale / sample_size, m.dprediction.data);
-    device::channel_moments<D>(d, count, m.prediction.data, nullptr, moments, moments + D);
+    device::channel_moments<D>(d, count, m.prediction.data, index.predictions.data, moments, moments + D);
     device::channel_moments<D>(d, count, w.targets.data, index.hidden.data, moments + 2 * D, moments + 3 * D);
 
     Head::backward(d, student.branch.head, count, m.hidden.data, m.dprediction.data, m.dhidden.data,
@@ -241,35 +322,8 @@ struct Data2Vec1Step {
     device::scatter_add_rows<D>(d, count, m.dhidden.data, index.outputs.data, m.dencoded.data);
     Enc::backward(pass, front, student.blocks, student.norm, index.rows, m.dencoded, w.dlocal, gradient.branch.front,
                   gradient.blocks, gradient.norm, m.encoder);
-    learn_local(pass, student, gradient, samples, count, w, index, lengths);
+    learn_local(pass, student, gradient, samples, w, index, lengths);
     return {scale * sum, static_cast<double>(count)};
-  }
-
-  /// The same on masks drawn from the policy, as the trainer calls it.
-  template <class Dev, class T, int B, int G>
-  static Sums step_by_masks(const Pass<Dev, true>& pass, const Weights<const T>& student,
-                            const Weights<const T>& teacher, const Weights<T>& gradient, Samples<T, B> samples,
-                            Samples<T, B> teacher_samples, const BranchOptions& options, double sample_size,
-                            const Workspace<T, B, G>& w, const Indices<B, G>& index, double* moments,
-                            const int* lengths = nullptr) {
-    index.set_lengths(lengths);
-    TokenIds ids;
-    if constexpr (text) ids = {.mask = M::vocab_size - 1, .vocab_size = M::vocab_size};
-    const int count = index.draw(pass.draws, samples, ids);
-    return step(pass, student, teacher, gradient, samples, teacher_samples, count, options.loss.d2v_loss, sample_size,
-                w, index, moments, padded ? lengths : nullptr, [](auto&&...) {});
-  }
-
- private:
-  template <class T, int B>
-  static T* row(View<T, B, T_, D> x, int i) { return x.data + static_cast<std::ptrdiff_t>(i) * D; }
-
-  /// Tokens of padding are zero before positions are computed; under the exact rule nobody reads them.
-  template <int B, class Dev, class T>
-  static void blank_padding(Dev& d, View<T, B, T_, D> x, const Indices<B>& index) {
-    if constexpr (padded)
-      for (int b = 0; b < B; ++b)
-        for (int t = index.valid[b]; t < T_; ++t) device::fill(d, static_cast<std::size_t>(D), 0, x[b][t].data);
   }
 
   /// Targets of all positions, (B, T, D).
@@ -278,11 +332,10 @@ struct Data2Vec1Step {
                     Samples<T, B> samples, const Workspace<T, B>& w, const Indices<B>& index, const int* lengths,
                     Observer&& observe) {
     auto& d = pass.device;
-    using Layers = Targets<C, B, T_, E, exact>;
+    using Layers = Targets<C, B, T_, E, exact_targets>;
     const auto m = w.passes.template as<TeacherMemory<T, B>>();
     const Pass<Dev, false> evaluate{d};
     auto front = teacher.branch.front;
-    Enc::Rows::index_all(index.teacher, padded ? index.valid.data : nullptr);
     if constexpr (teacher_has_local) {
       if constexpr (text) samples = index.original;
       Enc::tokens(d, front.local_encoder, samples, w.teacher_local, m.local, lengths);
@@ -290,13 +343,8 @@ struct Data2Vec1Step {
       if constexpr (vision) front.extra_tokens = student.branch.front.extra_tokens;
       device::copy(d, w.local.size, w.local.data, w.teacher_local.data);
     }
-    blank_padding<B>(d, w.teacher_local, index);
-    if constexpr (text && O.masked_only_teacher && padded)
-      for (int i = 0; i < B * T_; ++i)
-        if (index.original.data[i] == M::text.pad) {
-          index.teacher.padding.key_hidden()[i] = true;
-          device::fill(d, static_cast<std::size_t>(D), 0, row(w.teacher_local, i));
-        }
+    if constexpr (padded)
+      device::gather_rows<D>(d, B * T_, w.teacher_local.data, index.taught.data, w.teacher_local.data);
     Layers::start(d, w.targets);
     const auto out = Enc::forward(evaluate, evaluate, front, teacher.blocks, teacher.norm,
                                   View<const T, B, T_, D>(w.teacher_local), index.teacher, m.encoder,
@@ -315,17 +363,12 @@ struct Data2Vec1Step {
   /// The end of the backward: mask tokens take the gradient of the places where they stood, the local encoder the rest.
   template <class P, class T, int B>
   static void learn_local(const P& pass, const Weights<const T>& student, const Weights<T>& gradient,
-                          Samples<T, B> samples, int count, const Workspace<T, B>& w, const Indices<B>& index,
+                          Samples<T, B> samples, const Workspace<T, B>& w, const Indices<B>& index,
                           [[maybe_unused]] const int* lengths) {
     auto& d = pass.device;
     if constexpr (!text)
-      for (int i = 0; i < count; ++i) {
-        T* const dtoken = row(w.dlocal, index.hidden[i]);
-        device::add(d, static_cast<std::size_t>(D), gradient.branch.mask.token.data, dtoken,
-                    gradient.branch.mask.token.data);
-        device::fill(d, static_cast<std::size_t>(D), 0, dtoken);
-      }
-    blank_padding<B>(d, w.dlocal, index);
+      device::scatter_add_rows<D>(d, B * T_, w.dlocal.data, index.mask_tokens.data, gradient.branch.mask.token.data);
+    if constexpr (!text || padded) device::gather_rows<D>(d, B * T_, w.dlocal.data, index.kept.data, w.dlocal.data);
     drop_tokens<M, B>(pass, w.dlocal);
     const View<const T, B, T_, D> dlocal = w.dlocal;
     const auto& local = student.branch.front.local_encoder;

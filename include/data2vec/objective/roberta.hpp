@@ -56,6 +56,8 @@ struct MaskedLanguageStep {
   using Sums = MaskedLanguageSums;
   static constexpr int moment_rows = 0, moment_width = 1, positions_per_sample = most;
   static constexpr bool positions_vary = true, accumulates = true;
+  static constexpr int loss_terms = 2;            ///< that a step leaves on a GPU: losses, right ones
+  static constexpr bool exact_on_device = true;  ///< Padding::exact needs no work of the host between kernels
 
   template <class T, int B>
   using Samples = View<const std::int32_t, B, T_>;
@@ -108,6 +110,9 @@ struct MaskedLanguageStep {
       f("labels", i.labels...);
     }
 
+    /// Which tokens of samples of these lengths (B) are no padding; null: all.
+    void index_tokens(const int* lengths) const { Enc::Rows::index_all(encoder, lengths); }
+
     /// Draws the masks of the samples of `draws`; returns the number of predicted positions.
     int draw(const Draws& draws, Samples<int, B> samples, const int* lengths, const TokenIds& ids) const {
       int count = 0;
@@ -135,12 +140,57 @@ struct MaskedLanguageStep {
   static Sums step(const Pass<Dev, true>& pass, const Weights<const T>& p, const Weights<T>& gradient, int count,
                    double sample_size, const Workspace<T, B>& w, const Indices<B>& index, const int* lengths,
                    Observer&& observe = {}) {
+    index.index_tokens(lengths);
+    return learn(pass, p, gradient, count, sample_size, w, index, lengths, observe);
+  }
+
+  /// The same on masks drawn from the policy.
+  template <class Dev, class T, int B, int G>
+  static Sums step_by_masks(const Pass<Dev, true>& pass, const Weights<const T>& p, const Weights<const T>&,
+                            const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B>,
+                            const BranchOptions& options, double sample_size, const Workspace<T, B, G>& w,
+                            const Indices<B, G>& index, double*, const int* lengths = nullptr) {
+    const int count = index.draw(pass.draws, samples, lengths, token_ids(options));
+    return step(pass, p, gradient, count, sample_size, w, index, padded ? lengths : nullptr);
+  }
+
+  /// What a GPU's trainer does on the host before a step: masks and indices. Positions that are not predicted have rows
+  /// and labels of -1. Returns how many are.
+  template <int B>
+  static int draw(const Draws& draws, Samples<float, B> samples, const int* lengths, const BranchOptions& options,
+                  const Indices<B>& index) {
+    const int count = index.draw(draws, samples, lengths, token_ids(options));
+    for (int i = count; i < B * most; ++i) index.rows[i] = index.labels[i] = -1;
+    index.index_tokens(padded ? lengths : nullptr);
+    return count;
+  }
+  /// The step on it, of as many positions as there may be; the sums come when it has run.
+  template <class Dev, class T, int B>
+  static void step_drawn(const Pass<Dev, true>& pass, const Weights<const T>& p, const Weights<const T>&,
+                         const Weights<T>& gradient, Samples<T, B>, Samples<T, B>, const BranchOptions&,
+                         double sample_size, const Workspace<T, B>& w, const Indices<B>& index, double*) {
+    learn(pass, p, gradient, B * most, sample_size, w, index, nullptr, NoObserver{});
+  }
+  static Sums sums_of(const double* terms, const BranchOptions&, double sample_size) {
+    return {terms[0], terms[1], sample_size};
+  }
+
+ private:
+  static TokenIds token_ids(const BranchOptions& options) {
+    return {.mask = vocab - 1, .vocab_size = vocab,
+            .begins_word = options.begins_word.empty() ? nullptr : options.begins_word.data()};
+  }
+
+  /// `step` on an index that is complete.
+  template <class Dev, class T, int B, class Observer>
+  static Sums learn(const Pass<Dev, true>& pass, const Weights<const T>& p, const Weights<T>& gradient, int count,
+                    double sample_size, const Workspace<T, B>& w, const Indices<B>& index, const int* lengths,
+                    Observer&& observe) {
     auto& d = pass.device;
     const auto& local = p.branch.front.local_encoder;
     const auto& dlocal = gradient.branch.front.local_encoder;
     const T* const table = local.embed_tokens.weight.data;
     const Samples<T, B> seen = index.seen;
-    Enc::Rows::index_all(index.encoder, lengths);
     Enc::tokens(d, local, seen, w.local, w.local_tape, lengths);
     observe("embedding", 0, w.local.data, w.local.size);
     drop_tokens<M, B>(pass, w.local);
@@ -162,18 +212,6 @@ struct MaskedLanguageStep {
     drop_tokens<M, B>(pass, w.dlocal);
     Enc::Local::backward(d, local, seen, View<const T, B, T_, D>(w.dlocal), dlocal, w.local_tape);
     return {sums.loss, sums.correct, static_cast<double>(count)};
-  }
-
-  /// The same on masks drawn from the policy.
-  template <class Dev, class T, int B, int G>
-  static Sums step_by_masks(const Pass<Dev, true>& pass, const Weights<const T>& p, const Weights<const T>&,
-                            const Weights<T>& gradient, Samples<T, B> samples, Samples<T, B>,
-                            const BranchOptions& options, double sample_size, const Workspace<T, B, G>& w,
-                            const Indices<B, G>& index, double*, const int* lengths = nullptr) {
-    const TokenIds ids{.mask = vocab - 1, .vocab_size = vocab,
-                       .begins_word = options.begins_word.empty() ? nullptr : options.begins_word.data()};
-    const int count = index.draw(pass.draws, samples, lengths, ids);
-    return step(pass, p, gradient, count, sample_size, w, index, padded ? lengths : nullptr);
   }
 };
 

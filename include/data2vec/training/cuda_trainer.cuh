@@ -4,6 +4,7 @@
 // back behind the step. After its first two steps a trainer allocates nothing and waits for nothing but reports.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstring>
@@ -30,7 +31,7 @@ struct DeviceReady {
   static constexpr bool padding = [] {
     if constexpr (requires { Branch::Enc::Local::clears; })
       if (Branch::Enc::Local::clears) return false;
-    return Branch::M::config.padding != Padding::exact;
+    return Branch::M::config.padding != Padding::exact || requires { requires Branch::exact_on_device; };
   }();
   static constexpr bool sees_all = [] {
     if constexpr (requires { Branch::Dec::sees_all; }) return Branch::Dec::sees_all;
@@ -53,8 +54,6 @@ class Trainer<Model, BasicCuda<P>, batch> {
   static_assert(requires { Branch::loss_terms; },
                 "data2vec: this system of pre-training is not supported on a GPU yet");
   static_assert(Model::branches == 1, "data2vec: on a GPU models of several branches are not supported yet");
-  static_assert(!Model::config.relative_position_bias,
-                "data2vec: on a GPU Config::relative_position_bias is not supported yet");
   static_assert(DeviceReady<Branch>::sees_all, "data2vec: on a GPU the cross-attention decoder is not supported yet");
   static_assert(DeviceReady<Branch>::padding,
                 "data2vec: on a GPU Padding::exact and SpeechConfig::clear_padding are not supported yet");
@@ -130,7 +129,9 @@ class Trainer<Model, BasicCuda<P>, batch> {
     Slot& slot = slots_[static_cast<std::size_t>(next_)];
     const bool first = pending_ == 0, last = pending_ + 1 == options_.accumulation;
     const std::int64_t update = updates_ + started_;
-    fill(slot, samples, update);
+    positions_ = (first ? 0 : positions_) + fill(slot, samples, update);
+    slot.positions = positions_;
+    if constexpr (Branch::positions_vary) slot.update[0].gradient_scale = divisor() / std::max(positions_, 1.0);
     upload(slot, !samples.targets.empty());
     if (first) {
       updater_->zero_gradient(device_);
@@ -143,7 +144,6 @@ class Trainer<Model, BasicCuda<P>, batch> {
     device_.copy("report", slot.results.data() + results, device_.deferred_sums(), terms * sizeof(double));
     slot.done.record(device_.stream());
     pending_ = last ? 0 : pending_ + 1;
-    slot.micro_batches = last ? options_.accumulation : pending_;
     slot.last = last;
     if (last) ++started_;
     next_ = (next_ + 1) % depth;
@@ -159,7 +159,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
     --submitted_;
     StepReport report = summarise(slot);
     if (slot.last) {
-      report.gradient_norm = std::sqrt(slot.results[moments]);
+      report.gradient_norm = std::sqrt(slot.results[moments]) * slot.update[0].gradient_scale;
       report.updated = is_finite(report.gradient_norm);
       report.skipped = !report.updated;
       --started_;
@@ -211,7 +211,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
     PinnedBuffer<double> results;  // and the sums of losses
     StreamEvent done;
     StepReport report;
-    int micro_batches = 1;
+    double positions = 0;  // that carry the loss, of the update's micro-batches up to this one
     bool last = true;
 
     void allocate() {
@@ -240,20 +240,21 @@ class Trainer<Model, BasicCuda<P>, batch> {
                         std::to_string(options_.accumulation) + " micro-batches");
   }
 
-  /// The host's part of a step.
-  void fill(Slot& slot, const Batch<Sample>& samples, std::int64_t update) {
+  /// What gradients are divided by: known before masks are drawn.
+  double divisor() const {
+    return static_cast<double>(batch) * options_.accumulation * Branch::positions_per_sample;
+  }
+
+  /// The host's part of a step. Returns the positions that carry the loss.
+  double fill(Slot& slot, const Batch<Sample>& samples, std::int64_t update) {
     std::memcpy(slot.samples.host(), samples.samples.data(), samples.samples.size_bytes());
     if (two_views && !samples.targets.empty())
       std::memcpy(slot.targets.host(), samples.targets.data(), samples.targets.size_bytes());
     std::memcpy(slot.ids.data(), samples.ids.data(), samples.ids.size_bytes());
     slot.ids[batch] = captured ? static_cast<std::uint32_t>(update) : 0;  // the clock: see run()
-    const auto index = bind<Indices>(slot.indices.data());
-    if constexpr (Branch::padded) {
-      int lengths[batch];
-      for (std::size_t b = 0; b < batch; ++b) lengths[b] = sample_length<Branch>(samples, b);
-      index.set_lengths(lengths);
-    }
-    index.draw(Draws{options_.seed, static_cast<std::uint32_t>(update), samples.ids.data(), masks});
+    const double positions =
+        draw(samples, {options_.seed, static_cast<std::uint32_t>(update), samples.ids.data(), masks},
+             bind<Indices>(slot.indices.data()));
     const OptimizerConfig& o = options_.optimizer;
     const double lr = learning_rate(options_.schedule, update), decay = ema_decay(options_.ema, update + 1);
     slot.update[0] = FusedUpdate::of(adam_step(o, lr, update + 1, 1, true), o.clip_norm, decay);
@@ -261,6 +262,21 @@ class Trainer<Model, BasicCuda<P>, batch> {
     slot.report.update = update;  // one by one: nvcc 13.0 drops the names of a braced list that a template assigns
     slot.report.learning_rate = lr;
     slot.report.ema_decay = Model::has_teacher ? decay : 0;
+    return positions;
+  }
+
+  double draw(const Batch<Sample>& samples, const Draws& draws, const Indices& index) const {
+    int lengths[batch];
+    if constexpr (Branch::padded)
+      for (std::size_t b = 0; b < batch; ++b) lengths[b] = sample_length<Branch>(samples, b);
+    const typename Branch::template Samples<T, batch> given{samples.samples.data()};
+    if constexpr (requires { Branch::template draw<batch>(draws, given, lengths, branch_options_, index); }) {
+      return Branch::template draw<batch>(draws, given, Branch::padded ? lengths : nullptr, branch_options_, index);
+    } else {
+      if constexpr (Branch::padded) index.set_lengths(lengths);
+      index.draw(draws);
+      return static_cast<double>(batch) * Branch::positions_per_sample;
+    }
   }
 
   void take(const Upload<Sample>& from, DeviceBuffer<Value>& to) {
@@ -300,13 +316,12 @@ class Trainer<Model, BasicCuda<P>, batch> {
   void launch(std::uint32_t update) {
     using Input = typename Branch::template Samples<Number, batch>;
     const Pass<Device, true> pass{device_, {options_.seed, update, ids_.data(), masks}, options_.rates};
-    const double hidden = static_cast<double>(batch) * options_.accumulation * Branch::positions_per_sample;
     const Value* const targets = two_views ? targets_.data() : samples_.data();
     device_.defer_sums();
     Branch::step_drawn(pass, read(updater_->weights()),
                        read(Model::has_teacher ? updater_->teacher() : updater_->weights()),
                        Model::template weights<0>(bind<Gradient>(updater_->gradient())), Input{samples_.data()},
-                       Input{targets}, branch_options_, hidden, bind<Workspace>(workspace_.data()),
+                       Input{targets}, branch_options_, divisor(), bind<Workspace>(workspace_.data()),
                        bind<Indices>(indices_.data()), results_.data());
     device_.return_sums();
   }
@@ -316,7 +331,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
   }
 
   StepReport summarise(const Slot& slot) const {
-    const double n = static_cast<double>(batch) * slot.micro_batches * Branch::positions_per_sample;
+    const double n = slot.positions;
     StepReport report = slot.report;
     Branch::sums_of(slot.results.data() + results, branch_options_, n).report(report);
     report.sample_size = n;
@@ -338,6 +353,8 @@ class Trainer<Model, BasicCuda<P>, batch> {
     piece.decays = options_.optimizer.decay_scope == DecayScope::all || !info.exempt_from_decay();
     piece.follows = Model::in_teacher(info.name.view());
     piece.follows_by_copy = !info.trained;
+    if constexpr (requires { Model::teacher_copies(info.name.view()); })
+      piece.follows_by_copy |= Model::teacher_copies(info.name.view());
     return piece;
   }
 
@@ -354,6 +371,7 @@ class Trainer<Model, BasicCuda<P>, batch> {
   CapturedWork graph_;
   bool warm_ = false;
   std::int64_t updates_ = 0;
+  double positions_ = 0;  // that carry the loss, of the micro-batches since the last update
   int started_ = 0;    // updates that were submitted and are not in updates_
   int pending_ = 0;    // micro-batches since the last update
   int submitted_ = 0;  // steps whose reports were not fetched

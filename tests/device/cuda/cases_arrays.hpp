@@ -128,7 +128,7 @@ void sums(R& run) {
   run.keep("sum_of_squares", device::sum_of_squares(d, n, static_cast<const float*>(run.in(numbers(n, 1)))), 1e-12 * n);
   constexpr int C = 37, count = 300;
   for (const double beta : {0.0, 0.5}) {
-    const int* index = run.in(indices(count, 2, 0, 50));
+    const int* index = run.in(indices(count, 2, -1, 50));
     float* slope = run.space(count * C);
     const double loss = device::regression_loss<C>(d, count, run.in(numbers(count * C, 3)), run.in(numbers(50 * C, 4)),
                                                    index, beta, 0.25, slope);
@@ -162,6 +162,25 @@ void bias(R& run) {
     run.keep("scale_bias_gradient", dscale, 2, rounding(6, 5));
     device::gather_bias_gradient(d, shape, run.in(numbers(size, 5)), scale, per_head, keep, dtable);
     run.keep("gather_bias_gradient", dtable, table_size, rounding(6));
+  }
+}
+
+/// Rows that keep some of the cells, in any order, and rows that keep all of them.
+template <class R>
+void relative(R& run) {
+  auto& d = run.device();
+  constexpr data2vec::Grid grid{2, 3};
+  constexpr int offsets = data2vec::relative_offsets(grid), rows = offsets + 3;
+  for (const data2vec::BiasShape shape : {data2vec::BiasShape{2, 2, 6, 2, 4}, data2vec::BiasShape{2, 3, 6, 0, 6}}) {
+    const auto S = static_cast<std::size_t>(shape.sequence()), heads = static_cast<std::size_t>(shape.heads);
+    const std::size_t size = 2 * heads * S * S, table_size = heads * (shape.extra > 0 ? rows : offsets);
+    const int* keep = run.in(shape.extra > 0 ? std::vector<int>{5, 0, 2, 3, 1, 2, 3, 4}
+                                             : std::vector<int>{0, 1, 2, 3, 4, 5, 0, 1, 2, 3, 4, 5});
+    float *bias = run.space(size), *dtable = run.in(numbers(table_size, 2));
+    device::relative_bias(d, shape, grid, run.in(numbers(table_size, 1)), keep, bias);
+    run.keep("relative_bias", bias, size, 0);
+    device::relative_bias_gradient(d, shape, grid, run.in(numbers(size, 3)), keep, dtable);
+    run.keep("relative_bias_gradient", dtable, table_size, rounding(2 * 6));
   }
 }
 
@@ -220,6 +239,7 @@ Results arrays(Side& side) {
   images(run);
   sums(run);
   bias(run);
+  relative(run);
   pooling<data2vec::Pooling::mean_pooling>(run);
   pooling<data2vec::Pooling::cls_token>(run);
   pooling<data2vec::Pooling::lin_softmax>(run);

@@ -6,12 +6,13 @@ file(GLOB sources CONFIGURE_DEPENDS "${d2v_cuda_tests}/*.cpp")
 foreach(source IN LISTS sources)
   d2v_add_test("${source}")
 endforeach()
-foreach(name kernels layers halves sequences trainer finetuner features probe)
+foreach(name kernels layers halves sequences trainer systems finetuner features)
   target_include_directories(test_device_cuda_${name} BEFORE PRIVATE "${d2v_cuda_tests}/host")
   # Kernels mix numbers of threads, which are unsigned, with int; #pragma unroll is nvcc's.
   target_compile_options(test_device_cuda_${name} PRIVATE -Wno-unknown-pragmas -Wno-sign-conversion)
 endforeach()
 target_sources(test_device_cuda_trainer PRIVATE "${d2v_cuda_tests}/host/trainer_on_cpu.cpp")
+target_sources(test_device_cuda_systems PRIVATE "${d2v_cuda_tests}/host/systems_on_cpu.cpp")
 
 if(TARGET data2vec::cuda)
   file(GLOB sources CONFIGURE_DEPENDS "${d2v_cuda_tests}/gpu/*.cu")
@@ -19,7 +20,7 @@ if(TARGET data2vec::cuda)
   target_link_libraries(d2v_cuda_cases PRIVATE data2vec::cuda)
   target_include_directories(d2v_cuda_cases PRIVATE "${PROJECT_SOURCE_DIR}")
   add_executable(test_device_cuda_agreement "${d2v_cuda_tests}/gpu/agreement.cpp"
-    "${d2v_cuda_tests}/host/trainer_on_cpu.cpp")
+    "${d2v_cuda_tests}/host/trainer_on_cpu.cpp" "${d2v_cuda_tests}/host/systems_on_cpu.cpp")
   target_link_libraries(test_device_cuda_agreement PRIVATE data2vec::data2vec d2v_options d2v_test_main
     doctest::doctest d2v_cuda_cases)
   target_include_directories(test_device_cuda_agreement PRIVATE "${PROJECT_SOURCE_DIR}")

@@ -73,7 +73,26 @@ struct kernel::Alibi<BasicCpu<Isa>> {
     });
   }
 
+  template <class T>
+  static void relative(BasicCpu<Isa>&, const BiasShape& shape, Grid grid, const T* table, const int* keep, T* bias) {
+    for_each_relative(shape, grid, keep, [&](std::ptrdiff_t at, std::ptrdiff_t entry) { bias[at] = table[entry]; });
+  }
+
+  template <class T>
+  static void relative_gradient(BasicCpu<Isa>&, const BiasShape& shape, Grid grid, const T* dbias, const int* keep,
+                                T* dtable) {
+    for_each_relative(shape, grid, keep, [&](std::ptrdiff_t at, std::ptrdiff_t entry) { dtable[entry] += dbias[at]; });
+  }
+
  private:
+  /// f(place in the bias, place in the table).
+  template <class F>
+  static void for_each_relative(const BiasShape& shape, Grid grid, const int* keep, F&& f) {
+    for_each(shape, [&](int row, int head, int i, int j, std::ptrdiff_t at) {
+      const auto token = [&](int s) { return s < shape.extra ? -1 : keep[row * shape.visible + s - shape.extra]; };
+      f(at, static_cast<std::ptrdiff_t>(relative_row(grid, token(i), token(j))) * shape.heads + head);
+    });
+  }
   static std::ptrdiff_t entry(const BiasShape& shape, int head, int query, int key) {
     return (static_cast<std::ptrdiff_t>(head) * shape.tokens + query) * shape.tokens + key;
   }

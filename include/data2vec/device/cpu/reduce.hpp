@@ -47,6 +47,10 @@ struct kernel::Reduce<BasicCpu<Isa>> {
       for (int r = 0; r < rows; ++r) {
         const T *p = prediction + Index{r} * C, *t = targets + Index{index[r]} * C;
         T* d = dprediction + Index{r} * C;
+        if (index[r] < 0) {
+          std::fill_n(d, C, T{});
+          continue;
+        }
         V loss{};
         constexpr int whole = C / L::size * L::size, rest = C - whole;
         for (int c = 0; c < whole; c += L::size) L::store_as(d + c, f(L::load_as(p + c) - L::load_as(t + c), loss));
@@ -74,7 +78,9 @@ struct kernel::Reduce<BasicCpu<Isa>> {
   template <int C, class T>
   static void channel_moments(Cpu&, int rows, const T* x, const int* index, double* sum, double* squares) {
     for (int r = 0; r < rows; ++r) {
-      const T* row = x + Index{index ? index[r] : r} * C;
+      const int from = index ? index[r] : r;
+      if (from < 0) continue;
+      const T* row = x + Index{from} * C;
       for (int c = 0; c < C; ++c) {
         const double value = static_cast<double>(row[c]);
         sum[c] += value;

@@ -53,6 +53,7 @@ struct UpdatePiece {
 struct FusedUpdate {
   bool moves = true;  ///< Adam moves what is trained
   double beta1 = 0.9, beta2 = 0.999, eps = 1e-8, step = 0, decay = 0, clip_norm = 0, ema_decay = 1;
+  double gradient_scale = 1;  ///< on the gradient, before its norm is clipped
 
   static FusedUpdate of(const AdamStep& s, double clip_norm, double ema_decay = 1, bool moves = true) {
     return {moves, s.beta1, s.beta2, s.eps, s.step, s.decay, clip_norm, ema_decay};
@@ -74,9 +75,9 @@ __global__ void fused_update(const UpdatePiece* pieces, const FusedUpdate* updat
                              const G* gradient, UpdateState<G> to) {
   const UpdatePiece piece = pieces[blockIdx.x];
   const FusedUpdate u = update[piece.group];
-  const double norm = sqrt(*squares);
+  const double norm = u.gradient_scale * sqrt(*squares);
   if (!isfinite(norm)) return;
-  const double clip = u.clip_norm > 0 ? fmin(1.0, u.clip_norm / (norm + 1e-6)) : 1.0;
+  const double clip = u.gradient_scale * (u.clip_norm > 0 ? fmin(1.0, u.clip_norm / (norm + 1e-6)) : 1.0);
   const AdamFactors f = {static_cast<float>(clip),        static_cast<float>(u.beta1),
                          static_cast<float>(1 - u.beta1), static_cast<float>(u.beta2),
                          static_cast<float>(1 - u.beta2), static_cast<float>(u.eps),

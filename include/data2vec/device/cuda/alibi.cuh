@@ -154,6 +154,65 @@ struct ScatterBias {
   }
 };
 
+template <class T>
+struct RelativeBiasValues {
+  BiasShape shape;
+  Grid grid;
+  const T* table;
+  const int* keep;
+  T* bias;
+  __device__ void operator()(std::size_t i) const {
+    const BiasPlace p(i, shape.heads, shape.sequence());
+    const int* kept = keep + static_cast<std::ptrdiff_t>(p.row) * shape.visible - shape.extra;
+    const int row = relative_row(grid, p.query < shape.extra ? -1 : kept[p.query],
+                                 p.key < shape.extra ? -1 : kept[p.key]);
+    bias[i] = table[static_cast<std::size_t>(row) * shape.heads + p.head];
+  }
+};
+
+/// One thread per element of the table: all that read it. A query and an offset make one key.
+template <class T>
+struct RelativeBiasGradient {
+  BiasShape shape;
+  Grid grid;
+  int table_rows;
+  const T* dbias;
+  const int *keep, *place;
+  T* dtable;
+  /// The keys first ... last of this query that read a row of the table.
+  __device__ void keys(int row, int sample, int query, int& first, int& last) const {
+    const int special = row - relative_offsets(grid);
+    const bool extra = query < shape.extra;
+    first = 0, last = -1;
+    if (special >= 0) {
+      if (extra != (special != 1)) return;
+      first = special == 0 ? shape.extra : 0;
+      last = special == 0 ? shape.sequence() - 1 : shape.extra - 1;
+    } else if (!extra) {
+      const int token = keep[static_cast<std::ptrdiff_t>(sample) * shape.visible + query - shape.extra];
+      const int y = token / grid.width - row / (2 * grid.width - 1) + grid.height - 1;
+      const int x = token % grid.width - row % (2 * grid.width - 1) + grid.width - 1;
+      if (y < 0 || y >= grid.height || x < 0 || x >= grid.width) return;
+      const int key = place[static_cast<std::ptrdiff_t>(sample) * shape.tokens + y * grid.width + x];
+      if (key >= 0) first = last = key;
+    }
+  }
+  __device__ void operator()(std::size_t i) const {
+    const Divided at = divide(i, table_rows);  // neighbours are offsets of one head: their keys are neighbours too
+    const int head = static_cast<int>(at.quotient), S = shape.sequence();
+    T& to = dtable[static_cast<std::size_t>(at.rest) * shape.heads + head];
+    float sum = to_float(to);
+    for (int sample = 0; sample < shape.rows; ++sample)
+      for (int query = 0; query < S; ++query) {
+        int first, last;
+        keys(at.rest, sample, query, first, last);
+        const T* const line = dbias + ((static_cast<std::size_t>(sample) * shape.heads + head) * S + query) * S;
+        for (int key = first; key <= last; ++key) sum += to_float(line[key]);
+      }
+    put(to, sum);
+  }
+};
+
 }  // namespace detail::gpu
 
 template <Precision P>
@@ -201,16 +260,36 @@ struct kernel::Alibi<BasicCuda<P>> {
   static void gather_gradient(D& d, const BiasShape& shape, const T* dscaled, const T* scale, bool per_head,
                               const int* keep, T* dtable) {
     constexpr const char* name = "gather_bias_gradient";
-    const auto tokens = static_cast<std::size_t>(shape.tokens), places = static_cast<std::size_t>(shape.rows) * tokens;
-    auto* const place = d.template scratch<int>(name, places);
-    detail::gpu::check(cudaMemsetAsync(place, 0xFF, places * sizeof(int), d.stream()), name);
-    d.for_each(name, static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.visible),
-               detail::gpu::PlaceTokens{shape, keep, place});
+    const auto tokens = static_cast<std::size_t>(shape.tokens);
+    const int* const place = places(d, name, shape, keep);
     d.for_each(name, static_cast<std::size_t>(shape.heads) * tokens * tokens,
                detail::gpu::ScatterBias<T>{shape, dscaled, scale, per_head, place, dtable});
   }
 
+  template <class T>
+  static void relative(D& d, const BiasShape& shape, Grid grid, const T* table, const int* keep, T* bias) {
+    d.for_each("relative_bias", size(shape), detail::gpu::RelativeBiasValues<T>{shape, grid, table, keep, bias});
+  }
+
+  template <class T>
+  static void relative_gradient(D& d, const BiasShape& shape, Grid grid, const T* dbias, const int* keep, T* dtable) {
+    constexpr const char* name = "relative_bias_gradient";
+    const int rows = relative_offsets(grid) + (shape.extra > 0 ? 3 : 0);
+    const int* const place = places(d, name, shape, keep);
+    d.for_each(name, static_cast<std::size_t>(rows) * static_cast<std::size_t>(shape.heads),
+               detail::gpu::RelativeBiasGradient<T>{shape, grid, rows, dbias, keep, place, dtable});
+  }
+
  private:
+  /// What PlaceTokens leaves, in scratch memory.
+  static const int* places(D& d, const char* name, const BiasShape& shape, const int* keep) {
+    const std::size_t count = static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.tokens);
+    auto* const place = d.template scratch<int>(name, count);
+    detail::gpu::check(cudaMemsetAsync(place, 0xFF, count * sizeof(int), d.stream()), name);
+    d.for_each(name, static_cast<std::size_t>(shape.rows) * static_cast<std::size_t>(shape.visible),
+               detail::gpu::PlaceTokens{shape, keep, place});
+    return place;
+  }
   static std::size_t squares(int count, int side) {
     return static_cast<std::size_t>(count) * static_cast<std::size_t>(side) * static_cast<std::size_t>(side);
   }

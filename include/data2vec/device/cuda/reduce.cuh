@@ -88,11 +88,13 @@ __global__ void __launch_bounds__(256)
   const int row = static_cast<int>(blockIdx.x) * 8 + static_cast<int>(threadIdx.x) / 32;
   double sum = 0;
   if (row < rows) {
-    const std::size_t at = static_cast<std::size_t>(row) * C, target = static_cast<std::size_t>(index[row]) * C;
+    const bool counts = index[row] >= 0;
+    const std::size_t at = static_cast<std::size_t>(row) * C,
+                      target = static_cast<std::size_t>(counts ? index[row] : 0) * C;
     for (int c = static_cast<int>(threadIdx.x) % 32; c < C; c += 32) {
       const double u =
           static_cast<double>(to_float(prediction[at + c])) - static_cast<double>(to_float(targets[target + c]));
-      const Loss loss = regression(u, beta);
+      const Loss loss = counts ? regression(u, beta) : Loss{};
       sum += loss.loss;
       put(dprediction[at + c], static_cast<float>(weight * loss.slope));
     }
@@ -107,8 +109,9 @@ struct MomentsOf {
   const int* index;
   int columns;
   __device__ void operator()(int row, int column, double* sum) const {
-    const std::size_t from = index ? index[row] : row;
-    const auto v = static_cast<double>(to_float(x[from * columns + column]));
+    const int from = index ? index[row] : row;
+    if (from < 0) return;
+    const auto v = static_cast<double>(to_float(x[static_cast<std::size_t>(from) * columns + column]));
     sum[0] += v;
     sum[1] += v * v;
   }

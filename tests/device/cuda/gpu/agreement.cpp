@@ -13,6 +13,7 @@
 #include "tests/device/cuda/compare_traces.hpp"
 #include "tests/device/cuda/gpu/groups.hpp"
 #include "tests/device/cuda/probe_cases.hpp"
+#include "tests/device/cuda/systems.hpp"
 
 using data2vec::Cpu;
 
@@ -74,6 +75,12 @@ TEST_CASE("training agrees with the CPU") {
                   models::spoken_key_biases);
   models::compare(models::train_on_cpu("written", 4, 1), cases::train_on_device("written", 4, 1), 1,
                   models::written_key_biases);
+}
+TEST_CASE("training by the other systems agrees with the CPU") {
+  if (no_device()) return;
+  for (const char* model : {"guessing", "listening"})
+    models::compare(models::train_system_on_cpu(model, 4, 1), cases::train_system_on_device(model, 4), 1,
+                    models::systems_key_biases);
 }
 TEST_CASE("features agree with the CPU") {
   if (no_device()) return;

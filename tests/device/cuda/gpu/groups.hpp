@@ -23,6 +23,7 @@ Results grids_on_device();
 Results halves_on_device();
 Results speech_and_text_on_device(bool half);
 models::Trace train_on_device(const std::string& model, int steps, int accumulation);
+models::Trace train_system_on_device(const std::string& model, int steps);
 /// Features of models::Plain behind block 1, means of all tokens, in fp32.
 std::vector<float> plain_features_on_device(const std::vector<float>& weights, const std::vector<float>& samples);
 

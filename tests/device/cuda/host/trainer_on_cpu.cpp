@@ -1,33 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Trainings on the CPU for tests of the device's: a file of its own, for no file includes both trainers.
-#include <data2vec/training/trainer.hpp>
-
-#include "tests/device/cuda/models.hpp"
+#include "tests/device/cuda/host/train.hpp"
 
 namespace models {
-
-namespace {
-
-template <class Model>
-Trace train(int steps, int accumulation) {
-  Trace trace;
-  Trainer<Model, Cpu, batch> trainer(options_of<Model>(accumulation));
-  std::vector<SampleOf<typename Model::First::M, float>> samples;
-  std::vector<std::uint32_t> ids;
-  for (int i = 0; i < steps; ++i) {
-    fill<Model>(i, samples, ids);
-    trace.reports.push_back(numbers_of(trainer.step({samples, ids})));
-    const auto weights = trainer.weights();
-    trace.weights.emplace_back(weights.begin(), weights.end());
-  }
-  const TrainingState state = trainer.state();
-  trace.m.assign(state.m, state.m + trainer.size);
-  trace.v.assign(state.v, state.v + trainer.size);
-  if (state.teacher) trace.teacher.assign(state.teacher, state.teacher + trainer.size);
-  return trace;
-}
-
-}  // namespace
 
 Trace train_on_cpu(const std::string& model, int steps, int accumulation) {
   if (model == "plain") return train<Plain>(steps, accumulation);
