@@ -227,8 +227,8 @@ struct MaskedLanguageModel {
   static constexpr bool has_teacher = false;
   static constexpr int branches = 1;
   using First = MaskedLanguageStep<C, ModalityType, MaskingType, tied>;
-  template <int>
-  using BranchAt = First;
+  template <int i>
+  using BranchAt = MaskedLanguageStep<C, ModalityType, MaskingType, tied>;  // not by First's name: nvcc mixes them up
 
   static constexpr void describe(auto&& f) {
     f("model", config);
