@@ -6,7 +6,7 @@ file(GLOB sources CONFIGURE_DEPENDS "${d2v_cuda_tests}/*.cpp")
 foreach(source IN LISTS sources)
   d2v_add_test("${source}")
 endforeach()
-foreach(name kernels layers halves sequences trainer systems finetuner features)
+foreach(name kernels layers halves sequences trainer systems finetuner features probe)
   target_include_directories(test_device_cuda_${name} BEFORE PRIVATE "${d2v_cuda_tests}/host")
   # Kernels mix numbers of threads, which are unsigned, with int; #pragma unroll is nvcc's.
   target_compile_options(test_device_cuda_${name} PRIVATE -Wno-unknown-pragmas -Wno-sign-conversion)
