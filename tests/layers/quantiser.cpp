@@ -38,11 +38,7 @@ struct SoftQuantiser {
   template <class T>
   struct Tape {
     typename Quantiser::Tape<T, rows> layer;
-    View<T, codes> usage;
-    static constexpr void visit(auto&& f, auto&... t) {
-      f("layer", t.layer...);
-      f("usage", t.usage...);
-    }
+    static constexpr void visit(auto&& f, auto&... t) { f("layer", t.layer...); }
   };
   static void mix(double* q, const double* soft, auto&& f) {
     for (int r = 0; r < rows * shape.groups; ++r)
@@ -52,17 +48,17 @@ struct SoftQuantiser {
   }
   static void forward(Cpu& d, const Parameters<const double>& p, const double* x, double* y, const Tape<double>& t) {
     int chosen[rows * shape.groups];
-    Quantiser::forward(d, p, rows, x, noise.data(), temperature, chosen, y, t.layer);
+    Quantiser::forward(d, p, rows, x, noise.data(), &temperature, chosen, y, t.layer);
     device::fill(d, rows * dim, 0, y);
     mix(y, t.layer.soft.data, [&](double& q, double s, int at) { q += s * p.vars.data[at]; });
-    y[output_size - 1] = Quantiser::perplexities(d, rows, t.usage.data, t.layer).prob;
+    y[output_size - 1] = Quantiser::perplexities(d, rows, t.layer).prob;
   }
   static void backward(Cpu& d, const Parameters<const double>& p, const double* x, double* dy, double* dx,
                        const Parameters<double>& gradient, const Tape<double>& t) {
     mix(dy, t.layer.soft.data, [&](double& q, double s, int at) { gradient.vars.data[at] += s * q; });
-    device::choose_codes_backward<shape>(d, rows, dy, p.vars.data, t.layer.soft.data, temperature,
+    device::choose_codes_backward<shape>(d, rows, dy, p.vars.data, t.layer.soft.data, &temperature,
                                          t.layer.dlogits.data);
-    device::perplexity_backward<shape>(d, rows, t.layer.logits.data, t.usage.data, dy[output_size - 1],
+    device::perplexity_backward<shape>(d, rows, t.layer.logits.data, t.layer.usage(), dy[output_size - 1],
                                        t.layer.dlogits.data);
     device::linear_weight_gradient<inputs, codes>(d, rows, t.layer.dlogits.data, x, gradient.weight_proj.weight.data,
                                                   gradient.weight_proj.bias.data);
@@ -79,7 +75,7 @@ struct Drawn {
   Quantiser::Tape<double, rows> tape = bind<Quantiser::Tape<double, rows>>(memory.data());
   Cpu d;
   explicit Drawn(const double* with) {
-    Quantiser::forward(d, p, rows, x.data(), with, temperature, chosen.data(), q.data(), tape);
+    Quantiser::forward(d, p, rows, x.data(), with, &temperature, chosen.data(), q.data(), tape);
   }
 };
 
@@ -117,12 +113,12 @@ TEST_CASE("quantiser: takes the entry with the largest logit plus noise of each 
 
 TEST_CASE("quantiser: the entries' gradient is that of the rows that took them") {
   Drawn drawn(noise.data());
-  std::vector<double> gradient(drawn.weights.size()), dx(drawn.x.size()), usage(codes);
+  std::vector<double> gradient(drawn.weights.size()), dx(drawn.x.size());
   const auto dq = normal_numbers(rows * dim, 6);
   const auto g = bind<Quantiser::Parameters<double>>(gradient.data());
-  Quantiser::perplexities(drawn.d, rows, usage.data(), drawn.tape);
-  Quantiser::backward(drawn.d, drawn.p, rows, drawn.x.data(), dq.data(), temperature, drawn.chosen.data(),
-                      usage.data(), 0.5, dx.data(), g, drawn.tape);
+  Quantiser::perplexities(drawn.d, rows, drawn.tape);
+  Quantiser::backward(drawn.d, drawn.p, rows, drawn.x.data(), dq.data(), &temperature, drawn.chosen.data(), 0.5,
+                      dx.data(), g, drawn.tape);
   std::vector<double> expected(static_cast<std::size_t>(codes * shape.width));
   for (std::size_t r = 0; r < drawn.chosen.size(); ++r)
     for (std::size_t i = 0; i < shape.width; ++i)

@@ -20,6 +20,14 @@ struct ContrastSums {
 
 namespace device {
 
+/// Leaves out negatives that have the codes of their prediction's own target: they are the same target. candidates
+/// (rows, K) = negatives (rows, K), -1 where codes (pool, groups) of row i and of target negatives[i][k] are equal, or
+/// where there is no such target.
+template <Device D>
+void leave_out_equal(D& d, int rows, int K, int groups, const int* codes, const int* negatives, int* candidates) {
+  kernel::Contrast<D>::leave_out_equal(d, rows, K, groups, codes, negatives, candidates);
+}
+
 /// Predictions (rows, C) of targets (pool, C), pool >= rows: that of row i is target i. logits (rows, 1 + K): cosine
 /// over `temperature` with target i, then with the targets negatives[i K], ..., -infinity where such an index is
 /// negative. dprediction (rows, C) and dtargets (pool, C), overwritten, are `weight` times the derivatives of the

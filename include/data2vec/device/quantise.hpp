@@ -36,9 +36,10 @@ void gumbel_noise(D& d, int rows, int elements_per_row, const DropoutDraws& draw
 }
 
 /// Of logits (rows, G, V): codes (rows, G), the entries whose logit plus noise is largest, and soft (rows, G, V), the
-/// softmax of (logits + noise) / temperature. `noise` and `soft` may be null (evaluation).
+/// softmax of (logits + noise) / *temperature, a number in memory of the device, which changes from step to step.
+/// `noise` and `soft` may be null (evaluation); without `soft` the temperature may be too.
 template <CodebookShape S, Device D, class T>
-void choose_codes(D& d, int rows, const T* logits, In<T> noise, double temperature, Out<T> soft, int* codes) {
+void choose_codes(D& d, int rows, const T* logits, In<T> noise, const double* temperature, Out<T> soft, int* codes) {
   kernel::Quantise<D>::template choose<S, T>(d, rows, logits, noise, temperature, soft, codes);
 }
 
@@ -56,7 +57,8 @@ void look_up_codes_backward(D& d, int rows, const int* codes, In<T> dq, T* dentr
 
 /// dlogits (rows, G, V), overwritten: as if q had been the mean of the entries under `soft`.
 template <CodebookShape S, Device D, class T>
-void choose_codes_backward(D& d, int rows, In<T> dq, In<T> entries, In<T> soft, double temperature, T* dlogits) {
+void choose_codes_backward(D& d, int rows, In<T> dq, In<T> entries, In<T> soft, const double* temperature,
+                           T* dlogits) {
   kernel::Quantise<D>::template choose_backward<S, T>(d, rows, dq, entries, soft, temperature, dlogits);
 }
 

@@ -2,8 +2,6 @@
 // What wav2vec 2.0 hides, and which targets each hidden frame is told apart from.
 #pragma once
 
-#include <algorithm>
-
 #include <data2vec/core/parameter.hpp>
 #include <data2vec/layers/dropout.hpp>
 #include <data2vec/masking/negatives.hpp>
@@ -25,6 +23,9 @@ struct ContrastIndices {
   View<int, most, K> negatives;    // targets that position i is told apart from
   View<int, most, K> candidates;   // the same, -1 for those of the same codes
   View<int, pool, groups> codes;   // of the targets; n + j n + i is the j-th random one of position i
+  View<int, B * T_> kept;          // of (B, T): the row itself, -1 where a vector stands for the hidden frame
+  View<int, B * T_> mask_tokens;   // 0 where it does, -1 elsewhere
+  View<int, 2> temperature_memory;
   static constexpr void visit(auto&& f, auto&... i) {
     f("encoder", i.encoder...);
     f("first", i.first...);
@@ -32,8 +33,13 @@ struct ContrastIndices {
     f("negatives", i.negatives...);
     f("candidates", i.candidates...);
     f("codes", i.codes...);
+    f("kept", i.kept...);
+    f("mask_tokens", i.mask_tokens...);
+    f("temperature", i.temperature_memory...);
   }
   int count() const { return first[B]; }
+  /// The quantiser's in this step.
+  double* temperature() const { return reinterpret_cast<double*>(temperature_memory.data); }
 
   /// Hides the places of a mask; samples in their order.
   void hide(int b, const bool* hidden) const {
@@ -44,12 +50,15 @@ struct ContrastIndices {
     first[b + 1] = at;
   }
 
-  /// Draws masks, negatives and random codes. `valid` (B): frames that are no padding.
-  void draw(const Draws& draws, const int* valid) const {
+  /// Frames of a sample that are no padding. `lengths` (B): numbers of each that are none; null: all.
+  static int valid(const int* lengths, int b) { return lengths ? Enc::valid_tokens(lengths[b]) : T_; }
+
+  /// Draws masks, negatives and random codes.
+  void draw(const Draws& draws, const int* lengths) const {
     for (int b = 0; b < B; ++b) {
       Mask<T_> mask;
       Rng rng(draws.at(Site::masks, 0, 0).key(b));
-      if constexpr (Enc::padded) Masking::sample(rng, mask, valid[b]);
+      if constexpr (Enc::padded) Masking::sample(rng, mask, valid(lengths, b));
       else Masking::sample(rng, mask);
       hide(b, mask.hidden);
     }
@@ -73,14 +82,14 @@ struct ContrastIndices {
     for (int i = 0; i < n; ++i)
       for (int j = 0; j < W.codebook_negatives; ++j) negatives[i][K - W.codebook_negatives + j] = n + j * n + i;
   }
-  /// Leaves out negatives that have the codes of the position itself: they are its own target.
-  void leave_out_equal() const {
-    for (int i = 0; i < count(); ++i)
-      for (int k = 0; k < K; ++k) {
-        const int other = negatives[i][k];
-        const bool same = other < 0 || std::equal(codes[i].data, codes[i].data + groups, codes[other].data);
-        candidates[i][k] = same ? -1 : other;
-      }
+  /// Completes the index once hidden places, negatives and random codes are there.
+  void complete(const int* lengths, double latent_temp) const {
+    int frames[B];
+    for (int b = 0; b < B; ++b) frames[b] = valid(lengths, b);
+    Enc::Rows::index_all(encoder, Enc::padded ? frames : nullptr);
+    for (int i = 0; i < B * T_; ++i) kept[i] = i, mask_tokens[i] = -1;
+    for (int i = 0; i < count(); ++i) kept[rows[i]] = -1, mask_tokens[rows[i]] = 0;
+    *temperature() = latent_temp;
   }
 };
 

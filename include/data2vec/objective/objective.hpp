@@ -46,7 +46,8 @@ namespace data2vec::inline v0 {
 ///   options()          BranchOptions as the configurations have them
 ///   step_by_masks(...) forward and backward of a chunk (see objective/branch.hpp)
 ///   step_drawn(...), loss_terms, sums_of(terms, options, sample_size)   (may be absent) for a GPU: the same on indices
-///                      that are complete, and the sums from the `loss_terms` that its losses left on the device
+///                      that are complete, and the sums from the `loss_terms` that its losses left on the device; or
+///                      sums_of<B>(terms, options, sample_size, update) of micro-batches of B samples
 ///   draw(draws, samples, lengths, options, index)   (may be absent) for a GPU too: completes the indices on the host and
 ///                      returns the positions, where the indices' own draw(draws) cannot
 template <class X>

@@ -333,9 +333,11 @@ class Trainer<Model, BasicCuda<P>, batch> {
   StepReport summarise(const Slot& slot) const {
     const double n = slot.positions;
     StepReport report = slot.report;
-    Branch::sums_of(slot.results.data() + results, branch_options_, n).report(report);
+    const double *const sums = slot.results.data(), *const losses = sums + results;
+    if constexpr (requires { Branch::template sums_of<batch>(losses, branch_options_, n, report.update); })
+      Branch::template sums_of<batch>(losses, branch_options_, n, report.update).report(report);
+    else Branch::sums_of(losses, branch_options_, n).report(report);
     report.sample_size = n;
-    const double* const sums = slot.results.data();
     if constexpr (Branch::moment_rows >= 4) {
       report.pred_var = mean_deviation(sums, sums + width, width, n);
       report.target_var = mean_deviation(sums + 2 * width, sums + 3 * width, width, n);

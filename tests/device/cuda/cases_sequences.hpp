@@ -174,16 +174,17 @@ void quantise(SequenceRun<T, Side>& run, int rows) {
   T *soft = run.space(size), *q = run.space(wide), *dlogits = run.space(size);
   T* const dentries = run.in(numbers(S.codes() * S.width, 5));
   int* const codes = run.side.in(std::vector<int>(n * S.groups, 7));
-  device::choose_codes<S>(d, rows, logits, nullptr, 2, nullptr, codes);
+  const double* const temperature = run.side.in(std::vector<double>{0.7});
+  device::choose_codes<S>(d, rows, logits, nullptr, nullptr, nullptr, codes);
   run.keep_plain("choose_codes without noise", codes, n * S.groups, 0);
-  device::choose_codes<S>(d, rows, logits, noise, 0.7, soft, codes);
+  device::choose_codes<S>(d, rows, logits, noise, temperature, soft, codes);
   run.keep_plain("choose_codes", codes, n * S.groups, 0);
   run.keep("choose_codes soft", soft, size, run.half ? half_rounding : rounding(1));
   device::look_up_codes<S>(d, rows, codes, entries, q);
   run.keep("look_up_codes", q, wide, 0);
   device::look_up_codes_backward<S>(d, rows, codes, dq, dentries);
   run.keep("look_up_codes_backward", dentries, S.codes() * S.width, run.bound(rows));
-  device::choose_codes_backward<S>(d, rows, dq, entries, soft, 0.7, dlogits);
+  device::choose_codes_backward<S>(d, rows, dq, entries, soft, temperature, dlogits);
   run.keep("choose_codes_backward", dlogits, size, 2 * run.bound(S.width));
   double* const usage = run.side.in(std::vector<double>(S.codes(), 7.0));
   const auto found = device::perplexities<S>(d, rows, logits, usage);
@@ -193,6 +194,17 @@ void quantise(SequenceRun<T, Side>& run, int rows) {
   T* const slope = run.in(numbers(size, 6));
   device::perplexity_backward<S>(d, rows, logits, usage, 3, slope);
   run.keep("perplexity_backward", slope, size, run.half ? 4 * half_rounding : rounding(4, 4));
+}
+
+/// Few codes, so that many targets have the same.
+template <class T, class Side>
+void equal_codes(SequenceRun<T, Side>& run, int rows, int pool, int K, int groups) {
+  const auto n = static_cast<std::size_t>(rows) * static_cast<std::size_t>(K);
+  const int* const codes = run.side.in(indices(static_cast<std::size_t>(pool * groups), 1, 0, 3));
+  const int* const negatives = run.side.in(indices(n, 2, -1, pool));
+  int* const candidates = run.side.in(std::vector<int>(n, 7));
+  data2vec::device::leave_out_equal(run.device(), rows, K, groups, codes, negatives, candidates);
+  run.keep_plain("leave_out_equal", candidates, n, 0);
 }
 
 template <int C, class T, class Side>
@@ -240,6 +252,8 @@ Results speech_and_text(Side& side, bool half) {
   ctc<70>(run, 13);
   quantise<data2vec::CodebookShape{2, 40, 16}>(run, 70);
   quantise<data2vec::CodebookShape{3, 7, 5}>(run, 9);
+  equal_codes(run, 20, 26, 10, 2);
+  equal_codes(run, 5, 5, 70, 3);
   contrast<64>(run, 20, 26, 10);
   contrast<37>(run, 5, 5, 70);
   contrast<8>(run, 1, 3, 0);

@@ -6,6 +6,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <utility>
 
 #include "tests/device/cuda/models.hpp"
 
@@ -19,10 +20,13 @@ inline void compare(const Trace& expected, const Trace& found, int accumulation,
   REQUIRE(expected.reports.size() == found.reports.size());
   for (std::size_t i = 0; i < expected.reports.size(); ++i) {
     CAPTURE(i);
-    for (std::size_t k = 0; k < expected.reports[i].size(); ++k) {
-      CAPTURE(k);
-      const double size = std::max(1e-3, std::abs(expected.reports[i][k]));
-      CHECK(std::abs(expected.reports[i][k] - found.reports[i][k]) < 1e-5 * size);
+    for (const auto& [numbers, others] :
+         {std::pair(expected.reports[i], found.reports[i]), std::pair(expected.terms[i], found.terms[i])}) {
+      REQUIRE(numbers.size() == others.size());
+      for (std::size_t k = 0; k < numbers.size(); ++k) {
+        CAPTURE(k);
+        CHECK(std::abs(numbers[k] - others[k]) < 1e-5 * std::max(1e-3, std::abs(numbers[k])));
+      }
     }
     if ((i + 1) % static_cast<std::size_t>(accumulation) != 0) continue;
     std::size_t apart = 0;

@@ -122,6 +122,7 @@ inline constexpr int batch = 2, sample = 64;
 /// What a step reports and what it leaves, by name.
 struct Trace {
   std::vector<std::vector<double>> reports;  // per step: loss, regression, cls, sample size, deviations, norm, lr, ema
+  std::vector<std::vector<double>> terms;    // per step: further numbers of the objective
   std::vector<std::vector<float>> weights;   // after each step
   std::vector<float> m, v, teacher;
 };
@@ -139,6 +140,14 @@ std::vector<double> numbers_of(const Report& r) {
           r.ema_decay,
           static_cast<double>(r.update),
           r.updated ? 1.0 : 0.0};
+}
+
+template <class Report>
+std::vector<double> terms_of(const Report& r) {
+  std::vector<double> values;
+  for (const auto& term : r.terms)
+    if (term.name) values.push_back(term.value);
+  return values;
 }
 
 template <class Model>

@@ -7,6 +7,7 @@
 #include <data2vec/masking/span.hpp>
 #include <data2vec/objective/data2vec1.hpp>
 #include <data2vec/objective/roberta.hpp>
+#include <data2vec/objective/wav2vec2.hpp>
 
 #include "tests/device/cuda/models.hpp"
 
@@ -77,9 +78,37 @@ struct Looking
                                                                 .max_mask_patches_per_block = 16}>,
                        RegressionHead<1>>> {};
 
+/// wav2vec 2.0, with negatives of every kind and a temperature that falls.
+inline constexpr Config telling_config{.embed_dim = 32,
+                                       .depth = 2,
+                                       .num_heads = 2,
+                                       .norm_eps = 1e-5,
+                                       .block_names = BlockNames::fairseq,
+                                       .encoder_dropout = 0.1,
+                                       .attention_dropout = 0.1,
+                                       .dropout_input = 0.1};
+inline constexpr SpeechConfig told_waveforms{.input_size = 400,
+                                             .feature_encoder_spec = {{16, 10, 5}, {16, 3, 2}, {16, 2, 2}},
+                                             .extractor_mode = ExtractorMode::default_,
+                                             .conv_pos_width = 8,
+                                             .conv_pos_groups = 4,
+                                             .conv_pos_depth = 1,
+                                             .conv_pos_weight_norm = true,
+                                             .modality = {.local_grad_mult = 0.5}};
+using Told = Speech<told_waveforms>;
+struct Telling : Wav2Vec2<telling_config, Told, SpanMask<Told::tokens, MaskConfig{.mask_prob = 0.5, .mask_length = 3}>,
+                          Wav2Vec2Config{.final_dim = 16,
+                                         .latent_vars = 8,
+                                         .latent_dim = 16,
+                                         .num_negatives = 5,
+                                         .cross_sample_negatives = 2,
+                                         .codebook_negatives = 2,
+                                         .dropout_features = 0.1,
+                                         .latent_temp = {2, 0.5, 0.8}}> {};
+
 inline constexpr std::size_t systems_key_biases = 2 * 32;  // of two blocks, in each of them
 
-/// `steps` steps of "guessing", "listening", "reading" or "looking" on the CPU.
+/// `steps` steps of "guessing", "listening", "reading", "looking" or "telling" on the CPU.
 Trace train_system_on_cpu(const std::string& model, int steps, int accumulation);
 
 }  // namespace models

@@ -22,7 +22,9 @@ Trace trace(int steps, int accumulation) {
   std::int64_t updates = 0;
   for (int i = 0; i < steps; ++i) {
     fill<Model>(i, samples, ids);
-    trace.reports.push_back(numbers_of(trainer.step({samples, ids})));
+    const StepReport report = trainer.step({samples, ids});
+    trace.reports.push_back(numbers_of(report));
+    trace.terms.push_back(terms_of(report));
     if (trainer.pending() == 0)
       trainer.read_state({weights.data(), trace.teacher.data(), trace.m.data(), trace.v.data(), &updates});
     trace.weights.push_back(weights);

@@ -17,6 +17,17 @@ struct kernel::Contrast<BasicCpu<Isa>> {
   using Cpu = BasicCpu<Isa>;
   using Index = std::ptrdiff_t;
 
+  static void leave_out_equal(Cpu&, int rows, int K, int groups, const int* codes, const int* negatives,
+                              int* candidates) {
+    for (Index i = 0; i < rows; ++i)
+      for (Index k = 0; k < K; ++k) {
+        const int other = negatives[i * K + k];
+        const int* const own = codes + i * groups;
+        const bool same = other < 0 || std::equal(own, own + groups, codes + Index{other} * groups);
+        candidates[i * K + k] = same ? -1 : other;
+      }
+  }
+
   template <int C, class T>
   static ContrastSums run(Cpu&, int rows, int pool, int K, const T* prediction, const T* targets, const int* negatives,
                           double temperature, double weight, T* logits, T* dprediction, T* dtargets, T* scratch) {

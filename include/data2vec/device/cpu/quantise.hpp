@@ -31,13 +31,14 @@ struct kernel::Quantise<BasicCpu<Isa>> {
   }
 
   template <CodebookShape S, class T>
-  static void choose(Cpu&, int rows, const T* logits, const T* noise, double temperature, T* soft, int* codes) {
+  static void choose(Cpu&, int rows, const T* logits, const T* noise, const double* temperature, T* soft,
+                     int* codes) {
     constexpr int V = S.entries;
     T x[V];
     for (Index r = 0; r < Index{rows} * S.groups; ++r, logits += V) {
       for (int v = 0; v < V; ++v) x[v] = logits[v] + (noise ? noise[r * V + v] : T(0));
       codes[r] = static_cast<int>(std::max_element(x, x + V) - x);
-      if (soft) softmax<V>(x, 1 / temperature, soft + r * V);
+      if (soft) softmax<V>(x, 1 / *temperature, soft + r * V);
     }
   }
 
@@ -56,13 +57,13 @@ struct kernel::Quantise<BasicCpu<Isa>> {
   }
 
   template <CodebookShape S, class T>
-  static void choose_backward(Cpu&, int rows, const T* dq, const T* entries, const T* soft, double temperature,
+  static void choose_backward(Cpu&, int rows, const T* dq, const T* entries, const T* soft, const double* temperature,
                               T* dlogits) {
     constexpr int V = S.entries;
     for (Index r = 0; r < Index{rows} * S.groups; ++r, soft += V, dlogits += V) {
       for (int v = 0; v < V; ++v)
         dlogits[v] = Lanes<T, Isa>::dot(S.width, dq + r * S.width, entry<S>(entries, r, v));
-      softmax_backward<V>(soft, 1 / temperature, dlogits);
+      softmax_backward<V>(soft, 1 / *temperature, dlogits);
     }
   }
 

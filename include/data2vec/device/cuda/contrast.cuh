@@ -23,6 +23,21 @@ struct Pairs {
   D2V_HD constexpr int operator()(int pair) const { return target(pair / (K + 1), pair % (K + 1)); }
 };
 
+struct LeaveOutEqual {
+  int K, groups;
+  const int *codes, *negatives;
+  int* candidates;
+  __device__ void operator()(std::size_t i) const {
+    const int other = negatives[i];
+    bool same = true;
+    if (other >= 0) {
+      const int* const own = codes + divide(i, K).quotient * static_cast<std::size_t>(groups);
+      for (int g = 0; g < groups; ++g) same &= own[g] == codes[static_cast<std::size_t>(other) * groups + g];
+    }
+    candidates[i] = same ? -1 : other;
+  }
+};
+
 /// 1 / |x|, at most 1e8: a warp per row.
 template <int C, class T>
 __global__ void __launch_bounds__(128) inverse_norm_rows(int rows, const T* x, float* inverse) {
@@ -146,6 +161,12 @@ __global__ void __launch_bounds__(256)
 template <Precision P>
 struct kernel::Contrast<BasicCuda<P>> {
   using D = BasicCuda<P>;
+
+  static void leave_out_equal(D& d, int rows, int K, int groups, const int* codes, const int* negatives,
+                              int* candidates) {
+    d.for_each("leave_out_equal", static_cast<std::size_t>(rows) * K,
+               detail::gpu::LeaveOutEqual{K, groups, codes, negatives, candidates});
+  }
 
   template <int C, class T>
   static ContrastSums run(D& d, int rows, int pool, int K, const T* prediction, const T* targets, const int* negatives,

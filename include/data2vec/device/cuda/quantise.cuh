@@ -43,7 +43,7 @@ __device__ inline int warp_of_four() { return static_cast<int>(blockIdx.x) * 4 +
 
 template <int V, class T>
 __global__ void __launch_bounds__(128)
-    choose_rows(int count, const T* logits, const T* noise, double factor, T* soft, int* codes) {
+    choose_rows(int count, const T* logits, const T* noise, const double* temperature, T* soft, int* codes) {
   const int row = warp_of_four(), lane = static_cast<int>(threadIdx.x) % 32;
   if (row >= count) return;
   const std::size_t at = static_cast<std::size_t>(row) * V;
@@ -52,6 +52,7 @@ __global__ void __launch_bounds__(128)
   if (lane == 0) codes[row] = best;
   if (!soft) return;
   const float most = value(best);
+  const double factor = 1 / *temperature;
   const auto power = [=](int v) { return exp(factor * static_cast<double>(value(v) - most)); };
   double sum = 0;
   for (int v = lane; v < V; v += 32) sum += power(v);
@@ -59,9 +60,9 @@ __global__ void __launch_bounds__(128)
   for (int v = lane; v < V; v += 32) put(soft[at + v], static_cast<float>(power(v) / sum));
 }
 
-/// In dy (rows, V), the gradient of p = softmax(factor x), that of x.
+/// In dy (rows, V), the gradient of p = softmax(x / temperature), that of x.
 template <int V, class T>
-__global__ void __launch_bounds__(128) softmax_gradient_rows(int count, const T* p, double factor, T* dy) {
+__global__ void __launch_bounds__(128) softmax_gradient_rows(int count, const T* p, const double* temperature, T* dy) {
   const int row = warp_of_four(), lane = static_cast<int>(threadIdx.x) % 32;
   if (row >= count) return;
   const std::size_t at = static_cast<std::size_t>(row) * V;
@@ -69,6 +70,7 @@ __global__ void __launch_bounds__(128) softmax_gradient_rows(int count, const T*
   double mean = 0;
   for (int v = lane; v < V; v += 32) mean += value(p[at + v]) * value(dy[at + v]);
   mean = warp_sum(mean);
+  const double factor = 1 / *temperature;
   for (int v = lane; v < V; v += 32)
     put(dy[at + v], static_cast<float>(factor * value(p[at + v]) * (value(dy[at + v]) - mean)));
 }
@@ -190,9 +192,10 @@ struct kernel::Quantise<BasicCuda<P>> {
   }
 
   template <CodebookShape S, class T>
-  static void choose(D& d, int rows, const T* logits, const T* noise, double temperature, T* soft, int* codes) {
+  static void choose(D& d, int rows, const T* logits, const T* noise, const double* temperature, T* soft,
+                     int* codes) {
     d.launch("choose_codes", warps<S>(rows), 128, 0, &detail::gpu::choose_rows<S.entries, T>, rows * S.groups, logits,
-             noise, 1 / temperature, soft, codes);
+             noise, temperature, soft, codes);
   }
 
   template <CodebookShape S, class T>
@@ -215,7 +218,7 @@ struct kernel::Quantise<BasicCuda<P>> {
   }
 
   template <CodebookShape S, class T>
-  static void choose_backward(D& d, int rows, const T* dq, const T* entries, const T* soft, double temperature,
+  static void choose_backward(D& d, int rows, const T* dq, const T* entries, const T* soft, const double* temperature,
                               T* dlogits) {
     constexpr const char* name = "choose_codes_backward";
     ProductKey key{.m = S.entries, .n = rows, .k = S.width, .transposes_a = true, .rows_are_n = true};
@@ -223,7 +226,7 @@ struct kernel::Quantise<BasicCuda<P>> {
     detail::gpu::product<P>(d, name, key, entries, S.width, dq, S.dim(), static_cast<const T*>(nullptr), dlogits,
                             S.codes(), {std::ptrdiff_t{S.entries} * S.width, S.width, S.entries});
     d.launch(name, warps<S>(rows), 128, 0, &detail::gpu::softmax_gradient_rows<S.entries, T>, rows * S.groups, soft,
-             1 / temperature, dlogits);
+             temperature, dlogits);
   }
 
   /// Deferred sums are those of the codes and of the probabilities.

@@ -78,7 +78,7 @@ TEST_CASE("training agrees with the CPU") {
 }
 TEST_CASE("training by the other systems agrees with the CPU") {
   if (no_device()) return;
-  for (const char* model : {"guessing", "listening"})
+  for (const char* model : {"guessing", "listening", "telling"})
     models::compare(models::train_system_on_cpu(model, 4, 1), cases::train_system_on_device(model, 4), 1,
                     models::systems_key_biases);
 }

@@ -8,6 +8,7 @@ namespace cases {
 
 models::Trace train_system_on_device(const std::string& model, int steps) {
   if (model == "guessing") return models::trace<models::Guessing>(steps, 1);
+  if (model == "telling") return models::trace<models::Telling>(steps, 1);
   return models::trace<models::Listening>(steps, 1);
 }
 

@@ -16,7 +16,9 @@ Trace train(int steps, int accumulation) {
   std::vector<std::uint32_t> ids;
   for (int i = 0; i < steps; ++i) {
     fill<Model>(i, samples, ids);
-    trace.reports.push_back(numbers_of(trainer.step({samples, ids})));
+    const StepReport report = trainer.step({samples, ids});
+    trace.reports.push_back(numbers_of(report));
+    trace.terms.push_back(terms_of(report));
     const auto weights = trainer.weights();
     trace.weights.emplace_back(weights.begin(), weights.end());
   }
