@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // One whole training step, or the features of a batch, of one configuration: the counterpart of
-// bench/peer/torch_data2vec2.py with its options and the keys of its report. It is compiled for the configuration and
-// the masks per sample of <step_config.hpp>, which CMake writes (D2V_BENCH_CONFIG, D2V_BENCH_MASKS).
+// bench/peer/torch_data2vec2.py with its options and the keys of its report. It is compiled for the configuration,
+// the system and the masks per sample of <step_config.hpp>, which CMake writes (D2V_BENCH_CONFIG, D2V_BENCH_SYSTEM,
+// D2V_BENCH_MASKS).
 #include <algorithm>
 #include <cstdio>
 #include <functional>
@@ -19,24 +20,23 @@
 #include <data2vec/io/file.hpp>
 #include <data2vec/io/json.hpp>
 
-#include "bench/configs.hpp"
 #include "bench/device_step.hpp"
 #include "bench/timing.hpp"
 
-#include <step_config.hpp>  // Setup, masks, flags
+#include <step_config.hpp>  // Setup, Subject, masks, flags
 
 namespace {
 
 using namespace bench;
 using d2v::Json;
-using Subject = bench::Model<step_config::Setup, step_config::masks>;
+using Subject = step_config::Subject;
 using Setup = step_config::Setup;
 using Branch = Subject::First;
 using Sample = d2v::SampleOf<Branch::M, float>;
 constexpr int sample_size = Branch::M::sample_size;
 
 struct Options {
-  std::string modality = Setup::modality, config = Setup::name, device = "cpu", dtype = "float32", json, commit;
+  std::string modality = Setup::modality, config = Setup::name, system = step_config::system, device = "cpu", dtype = "float32", json, commit;
   int batch = 0, masks = 0, threads = 0, steps = 5, warmup = 2, profile = 0;
   double budget = 0;
   bool infer = false, no_dropout = false;
@@ -49,6 +49,7 @@ void check(const Options& o) {
   };
   expect("--modality", Setup::modality, o.modality);
   expect("--config", Setup::name, o.config);
+  expect("--system", step_config::system, o.system);
   expect("--masks", std::to_string(Branch::masks), std::to_string(o.masks ? o.masks : Branch::masks));
   if (o.device != "cpu" && o.device != "cuda")
     throw d2v::OptionError("--device: expected cpu or cuda, found " + o.device);
@@ -176,6 +177,7 @@ Json report_of(const Options& o, const Work& work, const Measured& measured) {
   r["what"] = o.infer ? "infer" : "train";
   r["modality"] = o.modality;
   r["config"] = o.config;
+  r["system"] = o.system;
   r["batch"] = o.batch;
   r["masks"] = Branch::masks;
   r["tokens"] = Branch::T_;
@@ -253,6 +255,7 @@ int main(int argc, char** argv) {
                "average) on data in memory, timed. Compiled for one configuration and number of masks."};
   app.add_option("--modality", o.modality);
   app.add_option("--config", o.config);
+  app.add_option("--system", o.system, "data2vec2, or one with the same encoder: data2vec1, mae, wav2vec2, roberta");
   app.add_option("--batch", o.batch, "samples per step; 0: the configuration's")->check(CLI::Range(0, most));
   app.add_option("--masks", o.masks, "masked copies per sample; 0: as compiled")->check(CLI::Range(0, most));
   app.add_option("--threads", o.threads, "0: all of the machine")->check(CLI::Range(0, 4096));

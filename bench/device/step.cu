@@ -6,7 +6,6 @@
 
 #include <data2vec/cuda.cuh>
 
-#include "bench/configs.hpp"
 #include "bench/device_step.hpp"
 
 #include <step_config.hpp>
@@ -14,7 +13,7 @@
 namespace bench {
 
 namespace {
-using Subject = Model<step_config::Setup, step_config::masks>;
+using Subject = step_config::Subject;
 using Device = d2v::BasicCuda<d2v::Precision::D2V_BENCH_PRECISION>;
 using Trainer = d2v::Trainer<Subject, Device, step_config::batch>;
 }  // namespace
