@@ -98,6 +98,11 @@ TEST_CASE("compile cost: the units are every header and the trainer of every pub
   for (const char* name : {"data2vec.hpp", "core/view.hpp", "device/cpu/linear.hpp", "trainer/VisionBase",
                            "trainer/VisionLarge", "trainer/VisionHuge", "trainer/VisionHuge14", "trainer/tiny28"})
     CHECK(names.count(name) == 1);
+  std::size_t together = 0;  // what clang checks by folders is every header once
+  for (const Unit& folder : folder_units(header_units(root)))
+    for (auto at = folder.source.find("#include"); at != std::string::npos; at = folder.source.find("#include", at + 1))
+      ++together;
+  CHECK(together == header_units(root).size());
   // The representative units that the tests compile have rows of their own.
   std::istringstream in(text_of(root / "tests/architecture/budgets.txt"));
   const Budgets budgets = Budgets::read(in);
