@@ -48,6 +48,7 @@ class SpeechClaim {
     if (o_.tuning_updates > 0 && !demo::interrupted) {
       demo::RecognitionOptions tuning;
       tuning.updates = o_.tuning_updates, tuning.seed = o_.seed, tuning.threads = o_.threads;
+      tuning = tuning.from(true);
       demo::Tuner tuner(demo::tuner_options(tuning));
       tuner.set_encoder(weights);
       demo::tune(tuner, transcribed_, tuning);

@@ -94,8 +94,8 @@ Words recognise_words(demo::Parts& parts, const demo::SpeechData& data, std::spa
   }
   const d2v::Letters letters = demo::letters_of(data.train);
   demo::encode(words.train, letters);
-  words.how = demo::formatted("CTC over %d letters: %zu utterances (%s) with transcripts, %lld updates, the same for "
-                              "both starts; judged by %zu others, the best symbol of each frame. Left out: %zu longer "
+  words.how = demo::formatted("CTC over %d letters: %zu utterances (%s) with transcripts, %lld updates for "
+                              "both starts, each with the learning rate that suits it; judged by %zu others, the best symbol of each frame. Left out: %zu longer "
                               "than the longest length.",
                               letters.size() - d2v::Letters::first, words.train.size(),
                               demo::clock_text(words.train.seconds()).c_str(),
@@ -123,6 +123,7 @@ Words recognise_words(demo::Parts& parts, const demo::SpeechData& data, std::spa
           demo::RecognitionOptions tuning = o.tuning;
           tuning.mask = {};
           tuning.seed = o.training.seed;
+          tuning.lr = 2e-3, tuning.freeze = 0;
           return train(few, few, tuning, true);
         },
         text);
@@ -130,9 +131,10 @@ Words recognise_words(demo::Parts& parts, const demo::SpeechData& data, std::spa
     for (const char* start : demo::starts)
       parts(demo::tuning_name(start, seed),
             [&] {
-              demo::RecognitionOptions tuning = o.tuning;
+              const bool pretrained_start = start == demo::starts[0];
+              demo::RecognitionOptions tuning = o.tuning.from(pretrained_start);
               tuning.seed = seed;
-              return train(words.train, words.test, tuning, start == demo::starts[0]);
+              return train(words.train, words.test, tuning, pretrained_start);
             },
             text);
   for (const char* start : demo::starts)

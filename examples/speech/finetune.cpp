@@ -105,9 +105,8 @@ void run(const Options& o) {
       if (done(start, seed)) continue;
       const std::string folder =
           o.out + "/" + (start == "pre-trained" ? "recogniser" : "from-scratch") + "-seed" + std::to_string(seed);
-      demo::RecognitionOptions tuning = o.tuning;
+      demo::RecognitionOptions tuning = o.tuning.from(start == "pre-trained");
       tuning.seed = seed;
-      if (start != "pre-trained") tuning.freeze = 0;
       Tuner tuner(demo::tuner_options(tuning));
       if (start == "pre-trained") tuner.set_encoder({encoder.weights.data(), encoder.weights.size()});
       const std::string name = start + ", seed " + std::to_string(seed);
@@ -155,9 +154,11 @@ int main(int argc, char** argv) {
   app.add_option("--updates", o.tuning.updates, "length in updates")->check(CLI::PositiveNumber);
   app.add_option("--batch", o.tuning.batch, "utterances of the longest length in an update")
       ->check(CLI::PositiveNumber);
-  app.add_option("--lr", o.tuning.lr, "highest learning rate of the three stages")->check(CLI::PositiveNumber);
-  app.add_option("--freeze", o.tuning.freeze, "updates in which only the head learns, pre-trained only")
+  app.add_option("--lr", o.tuning.lr, "highest learning rate of the three stages; 0: 1e-3 pre-trained, 2e-3 from scratch")
       ->check(CLI::NonNegativeNumber);
+  app.add_option("--freeze", o.tuning.freeze, "updates in which only the head learns, pre-trained only; -1: an eighth, "
+                                              "at most 100")
+      ->check(CLI::Range(-1, 1'000'000));
   app.add_option("--mask-prob", o.tuning.mask.mask_prob, "of a frame being hidden")->check(CLI::Range(0.0, 0.99));
   app.add_option("--mask-length", o.tuning.mask.mask_length, "frames of a span")->check(CLI::PositiveNumber);
   app.add_option("--mask-channel-prob", o.tuning.mask.mask_channel_prob, "of a channel being zero")

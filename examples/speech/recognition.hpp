@@ -24,13 +24,22 @@ using Tuner = d2v::RecogniserTuner<Model, most_symbols, d2v::Cpu>;
 
 /// How a recogniser is trained and read.
 struct RecognitionOptions {
-  std::int64_t updates = 800, freeze = 0;
+  std::int64_t updates = 1000, freeze = -1;  ///< freeze -1: by the start
   int batch = 4;        ///< utterances of the longest length in an update, of shorter ones as many samples
-  double lr = 2e-3;
+  double lr = 0;        ///< 0: by the start
   d2v::TokenMaskOptions mask{.mask_length = 5, .mask_channel_length = 16};  ///< of what is hidden, if any
   int beam = 1;         ///< 1: the best symbol of each frame
   int threads = 0;
   std::uint64_t seed = 1;
+
+  /// With what suits the start where nothing is given, chosen for each by itself (docs/speech.md).
+  RecognitionOptions from(bool pretrained) const {
+    RecognitionOptions o = *this;
+    if (o.lr == 0) o.lr = pretrained ? 1e-3 : 2e-3;
+    if (!pretrained) o.freeze = 0;
+    else if (o.freeze < 0) o.freeze = std::min<std::int64_t>(100, updates / 8);
+    return o;
+  }
 
   d2v::Json json() const {
     return {{"tuning-updates", updates},
