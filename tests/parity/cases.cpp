@@ -188,6 +188,7 @@ std::vector<FoundCase> find_cases(const std::string& folder, const std::string& 
 void use_device(FoundCase& found, bool in_bfloat16) {
   static constexpr std::pair<const char*, const char*> lacks[] = {
       {"CrossAttentionDecoder", "the cross-attention decoder"},
+      {".clear_padding = true", "padding of wav2vec 2.0"},
   };
   for (const auto& [mark, what] : lacks)
     if (found.source.find(mark) != std::string::npos) {

@@ -17,6 +17,7 @@
 #include <data2vec/modality/vision.hpp>
 #include <data2vec/objective/data2vec2.hpp>
 #include <data2vec/objective/mae.hpp>
+#include <data2vec/objective/wav2vec2.hpp>
 
 #include "device_step.hpp"
 #include "given_mask.hpp"
@@ -58,7 +59,7 @@ LossSums run_device_step(const DeviceStep& step) {
   auto gradient = take(static_cast<const float*>(step.gradient), size);
   auto samples = take(static_cast<const Sample*>(step.samples), numbers);
   auto targets = take(static_cast<const Sample*>(step.targets), numbers);
-  auto indices = upload(step.indices, buffer_size<Indices>);
+  auto indices = upload(static_cast<const int*>(step.indices), buffer_size<Indices>);
   auto moments = upload(static_cast<const double*>(step.moments), sums);
   const std::vector<std::uint32_t> zeros(B);
   auto ids = upload(zeros.data(), zeros.size());
@@ -88,6 +89,16 @@ LossSums run_device_step(const DeviceStep& step) {
     result = Branch::step(pass, read(weights), read(teacher), written, Samples{samples.data()}, Samples{targets.data()},
                           static_cast<const Number*>(step.noise ? noise.data() : nullptr), 0, step.loss,
                           step.sample_size, w, index, moments.data(), observe);
+  } else if constexpr (requires { Branch::codebooks; }) {
+    noise = take(step.noise, w.noise.size);
+    d.copy("case", w.noise.data, noise.data(), w.noise.size * sizeof(Number));
+    d.zero("case", d.deferred_sums(), Branch::loss_terms * sizeof(double));
+    d.defer_sums();
+    Branch::learn(pass, read(weights), written, Samples{samples.data()}, step.contrast, B * Branch::R, step.sample_size,
+                  w, index, nullptr, observe);
+    d.return_sums();
+    d.copy("case", step.terms, d.deferred_sums(), Branch::loss_terms * sizeof(double));
+    d.copy("case", step.indices, indices.data(), buffer_size<Indices> * sizeof(int));
   } else {
     const auto error = Branch::step(pass, read(weights), written, Samples{samples.data()}, step.sample_size, w, index,
                                     moments.data(), observe);

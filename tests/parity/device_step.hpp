@@ -9,7 +9,7 @@
 #include <string>
 
 #include <data2vec/core/parameter.hpp>
-#include <data2vec/objective/loss_sums.hpp>
+#include <data2vec/objective/step_options.hpp>
 
 #include "support.hpp"
 
@@ -22,11 +22,13 @@ struct DeviceStep {
   const float *weights = nullptr, *teacher = nullptr;    ///< buffers of the model's parameters
   float* gradient = nullptr;                             ///< likewise, added to
   const void *samples = nullptr, *targets = nullptr;     ///< of the modality's type
-  const float* noise = nullptr;                          ///< for the decoders; null: none
+  const float* noise = nullptr;                          ///< for the decoders, or the quantiser's; null: none
   LossWeights loss = {};
+  ContrastOptions contrast = {};
   double sample_size = 0;
-  const int* indices = nullptr;                          ///< complete
+  int* indices = nullptr;                                ///< complete; wav2vec 2.0 adds codes and candidates
   double* moments = nullptr;                             ///< added to
+  double* terms = nullptr;                               ///< of wav2vec 2.0: what its losses leave on the device
   std::function<void(const char*, int, const float*, std::size_t)> observe;  ///< not called in bfloat16
 };
 

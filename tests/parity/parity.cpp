@@ -209,7 +209,8 @@ int run(const Options& options) {
       return 3;
     }
     std::erase_if(cases, [](const FoundCase& c) { return !c.source.starts_with("#include \"pretrain.hpp\"") &&
-                                                         c.source.find("run_mae<") == std::string::npos; });
+                                                         c.source.find("run_mae<") == std::string::npos &&
+                                                         c.source.find("run_wav2vec2<") == std::string::npos; });
     for (FoundCase& c : cases) use_device(c, options.bfloat16);
   }
   const ProgramCache cache(tools, options.keep);

@@ -6,18 +6,10 @@
 #include <data2vec/objective/wav2vec2.hpp>
 
 #include "baseline.hpp"
+#include "device_step.hpp"
+#include "given_mask.hpp"
 
 namespace data2vec::parity {
-
-/// Masks that come from the case, `masked_` in each row.
-template <int tokens_, int masked_>
-struct GivenFrames {
-  static constexpr int tokens = tokens_, visible = tokens_ - masked_, masked = masked_;
-  static constexpr MaskConfig config{};
-  static constexpr int masked_of(int) { return masked; }
-  static constexpr int visible_of(int valid) { return valid - masked; }
-  static void sample(Rng&, Mask<tokens>&, int = 0) {}
-};
 
 /// Waveforms of a case, and how many of their numbers are no padding.
 template <class M, int B>
@@ -68,7 +60,7 @@ void compare_observed(const Case& c, All& all, const int* lengths, const std::st
   all.output(name.starts_with("layer") ? name + "." + std::to_string(i) : name, {values, size});
 }
 
-template <class Model, int B>
+template <class Model, int B, Where where = Where::cpu>
 void run_wav2vec2(const Case& c, Report& r) {
   using Step = typename Model::First;
   using M = typename Step::M;
@@ -111,18 +103,37 @@ void run_wav2vec2(const Case& c, Report& r) {
   Cpu cpu;
   const std::array<std::uint32_t, B> ids{};
   double squares = 0, frames = 0;
-  const auto sums = Step::step(
-      Pass<Cpu, true>{cpu, {.sample_ids = ids.data()}}, p, gradient, waveforms.samples, options,
-      c.number("temperature"), 1, w, index, Step::padded ? waveforms.lengths : nullptr,
-      [&](const std::string& name, int i, const float* values, std::size_t size) {
-        if (name == "conv_features") {
-          frames = static_cast<double>(size);
-          for (std::size_t k = 0; k < size; ++k) squares += std::pow(static_cast<double>(values[k]), 2);
-        }
-        compare_observed<M, B>(c, all, waveforms.lengths, name, i, values, size);
-      });
-  const auto& positions = w.encoder.relative_positions.positions.pass.state;
-  all.output("pos_conv", {positions.data, positions.size});
+  const auto observe = [&](const std::string& name, int i, const float* values, std::size_t size) {
+    if (name == "conv_features") {
+      frames = static_cast<double>(size);
+      for (std::size_t k = 0; k < size; ++k) squares += std::pow(static_cast<double>(values[k]), 2);
+    }
+    compare_observed<M, B>(c, all, waveforms.lengths, name, i, values, size);
+  };
+  Wav2Vec2Sums sums;
+  if constexpr (where != Where::cpu) {
+    double terms[Step::loss_terms];
+    index.complete(nullptr, c.number("temperature"));
+    device_step(0, {.weights = all.weights.data(),
+                    .gradient = all.gradient.data(),
+                    .samples = waveforms.samples.data,
+                    .targets = waveforms.samples.data,
+                    .noise = w.noise.data,
+                    .contrast = options,
+                    .sample_size = 1,
+                    .indices = indices.data(),
+                    .terms = terms,
+                    .observe = observe});
+    sums = Step::template sums_of<B>(terms, {.contrast = options}, n, 0);
+  } else {
+    sums = Step::step(Pass<Cpu, true>{cpu, {.sample_ids = ids.data()}}, p, gradient, waveforms.samples, options,
+                      c.number("temperature"), 1, w, index, Step::padded ? waveforms.lengths : nullptr, observe);
+    const auto& positions = w.encoder.relative_positions.positions.pass.state;
+    all.output("pos_conv", {positions.data, positions.size});
+  }
+  if constexpr (where == Where::device_in_bfloat16)
+    return compare_in_bfloat16<typename Model::template Parameters<float>>(c, r, "out.loss", sums.total(), "grad.",
+                                                                           all.gradient.data());
   std::vector<float> codes, same;
   for (int i = 0; i < n * G; ++i) codes.push_back(static_cast<float>(index.codes.data[i]));
   for (int i = 0; i < n * Step::K; ++i) same.push_back(index.candidates.data[i] < 0 ? 1 : 0);
@@ -142,6 +153,15 @@ void run_wav2vec2(const Case& c, Report& r) {
   all.exact("correct", sums.correct);
   all.compare_gradients();
   all.output("grad_norm", all.compare_update(sums.sample_size));
+}
+
+template <class Model, int B>
+void run_wav2vec2_on_device(const Case& c, Report& r) {
+  run_wav2vec2<Model, B, Where::device>(c, r);
+}
+template <class Model, int B>
+void run_wav2vec2_in_bfloat16(const Case& c, Report& r) {
+  run_wav2vec2<Model, B, Where::device_in_bfloat16>(c, r);
 }
 
 template <class Model, int symbols, int B>

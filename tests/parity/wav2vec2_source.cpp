@@ -65,21 +65,22 @@ struct Wav2Vec2 {
         ", .mlp_ratio = " + text_of((model.integer("encoder_ffn_embed_dim") + 0.5) / dim) +
         ", .norm_eps = 1e-5, .layer_norm_first = " + text_of(pre) + ", .pre_norm_mlp_residual = " + text_of(pre) +
         ",\n    .block_names = data2vec::BlockNames::fairseq};\n"
-        "using Modality = data2vec::Speech<data2vec::SpeechConfig{.input_size = " +
+        "inline constexpr data2vec::SpeechConfig waveforms{.input_size = " +  // by name: nvcc writes types down
         std::to_string(extent("in.source", 1)) + ", .feature_encoder_spec = " + convolutions(model) +
         ",\n    .extractor_mode = data2vec::ExtractorMode::" + (normed ? "layer_norm" : "default_") +
         ", .conv_pos_width = " + integer("conv_pos") + ", .conv_pos_groups = " + integer("conv_pos_groups") +
         ", .conv_pos_depth = 1,\n    .conv_pos_weight_norm = true, .conv_bias = " + text_of(model.flag("conv_bias")) +
-        ", .project_equal_width = false, .clear_padding = true,\n    .modality = {.local_grad_mult = " +
+        ", .project_equal_width = false, .clear_padding = " + text_of(padded) + ",\n    .modality = {.local_grad_mult = " +
         model.number_text("feature_grad_mult") +
-        (padded ? ", .padding = data2vec::Padding::reference" : "") + "}}>;\n"
-        "struct Model : data2vec::Wav2Vec2<config, Modality, data2vec::parity::GivenFrames<" + std::to_string(tokens) +
-        ", " + std::to_string(masked) + ">,\n    data2vec::Wav2Vec2Config{.final_dim = " + integer("final_dim") +
+        (padded ? ", .padding = data2vec::Padding::reference" : "") + "}};\n"
+        "inline constexpr data2vec::Wav2Vec2Config contrast{.final_dim = " + integer("final_dim") +
         ", .latent_vars = " + integer("latent_vars") + ", .latent_groups = " + integer("latent_groups") +
         ", .latent_dim = " + integer("latent_dim") + ", .num_negatives = " + integer("num_negatives") +
         ",\n    .cross_sample_negatives = " + integer("cross_sample_negatives") + ", .codebook_negatives = " +
         integer("codebook_negatives") + ", .dropout_features = 0, .logit_temp = " + model.number_text("logit_temp") +
-        weights + "}> {};\n\n";
+        weights + "};\n"
+        "struct Model : data2vec::Wav2Vec2<config, data2vec::Speech<waveforms>, data2vec::parity::GivenFrames<" +
+        std::to_string(tokens) + ", " + std::to_string(masked) + ">,\n    contrast> {};\n\n";
     model.finish();
   }
 };

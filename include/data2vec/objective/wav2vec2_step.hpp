@@ -208,7 +208,6 @@ struct Wav2Vec2Step {
     return sums;
   }
 
- private:
   /// `step` on an index that is complete, of n hidden frames.
   template <class Dev, class T, int B, class Observer>
   static Sums learn(const Pass<Dev, true>& pass, const Weights<const T>& p, const Weights<T>& gradient,
@@ -286,6 +285,7 @@ struct Wav2Vec2Step {
     return sums_of(perplexities, contrast, squares, options, n);
   }
 
+ private:
   /// Of n hidden frames: mean perplexities, sums of the contrast, the mean of the features' squares.
   static Sums sums_of(const CodebookPerplexities& perplexities, const ContrastSums& contrast, double squares,
                       const ContrastOptions& options, double n) {
