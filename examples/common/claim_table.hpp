@@ -110,6 +110,9 @@ inline std::string claim_sentence(const ClaimCurve& ours, const ClaimCurve& thei
   const ClaimPoint &end = theirs.points.back(), &own = ours.points.back();
   const std::string what = formatted("%s ends at %.2f %% (%.2f to %.2f, %zu seeds): ", theirs.title.c_str(),
                                      100 * end.mean(), 100 * end.least(), 100 * end.most(), end.accuracy.size());
+  if (std::min(own.accuracy.size(), end.accuracy.size()) < 2)
+    return what + formatted("%s ends at %.2f %%; of one seed no spread is known, no ratio.", ours.title.c_str(),
+                            100 * own.mean());
   const auto reached = time_to(ours, end.mean());
   if (!reached)
     return what + formatted("%s does not reach it, but ends at %.2f %% (%.2f to %.2f).", ours.title.c_str(),

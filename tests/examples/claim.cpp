@@ -88,6 +88,9 @@ TEST_CASE("claim: the time to another's accuracy, and when there is none") {
   CHECK(contains(sentence({0.65, 0.7}), "ours is there after at most 10.0 s of 20.0 s, 0.50 of the time"));
   CHECK(contains(sentence({0.4, 0.55}), "ours does not reach it, but ends at 55.00 % (54.00 to 56.00)"));
   CHECK(contains(sentence({0.55, 0.615}), "the spreads overlap, no ratio"));
+  demo::ClaimCurve one = curve("ours", {0.5, 0.7}, 0.01);
+  for (demo::ClaimPoint& point : one.points) point.accuracy.resize(1);
+  CHECK(contains(demo::claim_sentence(one, theirs), "of one seed no spread is known, no ratio"));
   CHECK(contains(sentence({0.65, 0.55}), "there on the way, but ends at 55.00 % (54.00 to 56.00): no ratio"));
 }
 
