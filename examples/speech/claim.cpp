@@ -71,7 +71,7 @@ class SpeechClaim {
 int main(int argc, char** argv) {
   demo::DataOptions data;
   demo::ClaimOptions o{
-      .lr = demo::learning_rate, .tuning_updates = 200, .batch = demo::batch_size, .tuning_labels = 400};
+      .lr = demo::learning_rate, .tuning_updates = 800, .batch = demo::batch_size, .tuning_labels = 400};
   CLI::App app{"Pre-trains one system on recordings and judges it at growing times; --table compares what runs kept."};
   app.option_defaults()->always_capture_default();
   data.add_to(app);
