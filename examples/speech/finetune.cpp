@@ -126,6 +126,7 @@ void run(const Options& o) {
                                            {{"sample_rate", std::to_string(demo::sample_rate)}});
       d2v::Json result = demo::json_of(rates);
       result["start"] = start, result["seed"] = seed;
+      result["tuning-lr"] = tuning.lr, result["freeze"] = tuning.freeze;
       runs.push_back(result);
       keep();
       std::filesystem::remove(folder + "/checkpoint.safetensors", error);

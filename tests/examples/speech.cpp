@@ -82,6 +82,10 @@ TEST_CASE("speech programs: fine-tuned to letters beside training from scratch; 
   const Json results = Json::parse(text_of(folder / "tuned/results.json"));
   CHECK(results["runs"].size() == 2);
   CHECK(results["runs"][0]["utterances"] == 8);
+  CHECK(results["runs"][0]["tuning-lr"] == 1e-3);  // what each start took where none was given
+  CHECK(results["runs"][0]["freeze"] == 1);
+  CHECK(results["runs"][1]["tuning-lr"] == 2e-3);
+  CHECK(results["runs"][1]["freeze"] == 0);
   CHECK(fs::exists(folder / "tuned/recogniser-seed1.safetensors"));
   CHECK(contains(text_of(folder / "tuned/dict.ltr.txt"), "| 32"));
   expect(folder, 1, tune, {"expected a folder without results"});
