@@ -85,6 +85,25 @@ inline d2v::ChannelStatistics statistics_of(const d2v::Json& json) {
 
 inline bool fills_the_model(const d2v::ImageDataset& data) { return data.height() == height && data.width() == width; }
 
+/// make(view, i) for all i < count, on all threads: each has a copy of `view`, for views have scratch memory. What
+/// `make` throws is thrown at the end.
+template <class View, class Make>
+void each_view(d2v::ThreadTeam& team, std::size_t count, const View& view, Make&& make) {
+  std::exception_ptr failure;
+  std::mutex mutex;
+  team.run([&](int thread) {
+    try {
+      View own = view;
+      const auto step = static_cast<std::size_t>(team.size());
+      for (std::size_t i = static_cast<std::size_t>(thread); i < count; i += step) make(own, i);
+    } catch (...) {
+      const std::lock_guard lock(mutex);
+      failure = std::current_exception();
+    }
+  });
+  if (failure) std::rethrow_exception(failure);
+}
+
 /// Plain views of some images: resized and cut to the model's size where they have another one, normalised.
 class Views {
  public:
@@ -101,24 +120,11 @@ class Views {
 
   /// Samples first .. first + count - 1 into `out` (count, sample_size), their labels into `labels` unless it is null.
   void load(d2v::ThreadTeam& team, std::size_t first, std::size_t count, float* out, int* labels = nullptr) const {
-    std::exception_ptr failure;
-    std::mutex mutex;
-    team.run([&](int thread) {
-      try {
-        d2v::ImageTransform transform = transform_;  // it has scratch memory
-        const auto step = static_cast<std::size_t>(team.size());
-        for (std::size_t i = static_cast<std::size_t>(thread); i < count; i += step) {
-          std::size_t used = 0;
-          transform.evaluate(d2v::with_channels(data_.load(indices_[first + i], &used), channels),
-                             out + i * sample_size);
-          if (labels) labels[i] = data_.label(used);
-        }
-      } catch (...) {
-        const std::lock_guard lock(mutex);
-        failure = std::current_exception();
-      }
+    each_view(team, count, transform_, [&](d2v::ImageTransform& transform, std::size_t i) {
+      std::size_t used = 0;
+      transform.evaluate(d2v::with_channels(data_.load(indices_[first + i], &used), channels), out + i * sample_size);
+      if (labels) labels[i] = data_.label(used);
     });
-    if (failure) std::rethrow_exception(failure);
   }
 
  private:

@@ -15,6 +15,7 @@
 #include "examples/common/program.hpp"
 #include "examples/vision/feature_extractor.hpp"
 #include "examples/vision/data.hpp"
+#include "examples/vision/lars_probe.hpp"
 #include "examples/common/files.hpp"
 #include "examples/common/judging.hpp"
 
@@ -33,6 +34,7 @@ struct Options {
   double validation = 0.2;
   std::uint64_t seed = 1;
   bool teacher = false, alone = false;
+  demo::LarsOptions lars;
 };
 
 d2v::Json json_of(const d2v::Confusion& confusion, const std::vector<std::string>& names) {
@@ -53,7 +55,8 @@ void run(Options o) {
   const std::vector<std::string>& names = demo::expect_classes(images.train, o.data.directory);
   const int classes = static_cast<int>(names.size());
   const auto statistics = demo::statistics_of(encoder).value_or(d2v::channel_statistics(images.train));
-  const demo::Views train(images.train, statistics, demo::choose_labelled(images.train, o.labels, o.seed));
+  const std::vector<std::size_t> chosen = demo::choose_labelled(images.train, o.labels, o.seed);
+  const demo::Views train(images.train, statistics, chosen);
   const demo::Views test(images.test, statistics);
   if (train.size() == 0 || test.size() == 0)
     throw d2v::MismatchError(o.data.directory + ": expected training and test images, found " +
@@ -99,11 +102,23 @@ void run(Options o) {
 
   const demo::Judgement& last = results.back();
   std::printf("\nlinear probe of the encoder: true classes by predicted ones\n%s", last.linear.table(names).c_str());
+  std::optional<d2v::Confusion> by_lars;
+  if (o.lars.epochs > 0) {
+    std::printf("\nlinear probe of masked autoencoders: batch norm and LARS, %d epochs of fresh views\n", o.lars.epochs);
+    const demo::RandomView view(images.train, statistics);
+    by_lars = demo::LarsTask{extract, encoder.weights.data(), view, chosen, test, o.pool, o.layer, classes, o.seed}
+                  .run(o.lars);
+    if (demo::interrupted) return;
+    std::printf("%.2f %% of the test images\n", 100 * by_lars->accuracy());
+  }
   if (o.json.empty()) return;
   d2v::Json report = {{"weights", o.weights},    {"data", o.data.directory}, {"labels", train.size()},
                       {"test_images", test.size()}, {"layer", o.layer},      {"width", width}};
   for (const demo::Judgement& r : results) report["results"].push_back(demo::json_of(r));
   report["encoder"] = {{"knn", json_of(last.knn, names)}, {"probe", json_of(last.linear, names)}};
+  if (by_lars)
+    report["encoder"]["lars"] = {{"accuracy", by_lars->accuracy()}, {"epochs", o.lars.epochs}, {"batch", o.lars.batch},
+                                 {"lr", o.lars.lr}, {"confusion", demo::counts_of(*by_lars)}};
   demo::write_json(o.json, report);
 }
 
@@ -124,6 +139,7 @@ int main(int argc, char** argv) {
       ->check(CLI::IsMember({"mean", "quarters", "ninths", "cls"}));
   app.add_option("--validation", options.validation, "share of them that chooses neighbours and penalty")
       ->check(CLI::Range(0.0, 0.9));
+  options.lars.add_to(app);
   app.add_option("--json", options.json, "file for the results");
   app.add_option("--seed", options.seed, "of the choice of images and of the random weights");
   app.add_option("--device", options.device, "cuda: features on a GPU, in bfloat16; neighbours and probes too, in fp32")

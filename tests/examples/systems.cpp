@@ -5,9 +5,11 @@
 #include <string>
 
 #include <data2vec/io/json.hpp>
+#include <data2vec/io/npy.hpp>
 
 #include "tests/examples/small_images.hpp"
 #include "tests/examples/small_recordings.hpp"
+#include "tests/examples/small_texts.hpp"
 
 using namespace data2vec;
 using namespace processes;
@@ -32,37 +34,55 @@ Ended stop_and_resume(const Folder& folder, const std::string& program, const st
   return whole;
 }
 
+void expect(const Folder& folder, const Strings& command) {
+  const Ended ended = run(folder, command);
+  INFO(command[0], ": ", ended.err);
+  REQUIRE(ended.status == 0);
+}
+
 }  // namespace
 
-TEST_CASE("text programs for RoBERTa: trained, stopped and resumed to the same bytes, an encoder of its names") {
-  const Folder folder("roberta_programs");
-  std::string text;
-  for (int i = 0; i < 90; ++i)
-    text += "line " + std::to_string(i % 7) + (i % 2 == 0 ? " of the first kind\n" : " of another kind\n");
-  write(folder / "corpus/a.txt", text);
+TEST_CASE("text programs for RoBERTa: trained, resumed to the same bytes; the encoder that remains, and what it is for") {
+  const SmallTexts folder("roberta_programs");
   CHECK(contains(stop_and_resume(folder, "text-roberta/pretrain", folder / "corpus").out, "accuracy"));
   const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
   CHECK(weights.find("encoder.sentence_encoder.embed_tokens.weight"));
   CHECK_FALSE(weights.find("encoder.lm_head.bias"));
   const std::string log = text_of(folder / "whole/log.jsonl");
   CHECK(Json::parse(log.substr(0, log.find('\n'))).contains("accuracy"));
+
+  const std::string encoder = folder / "whole/weights.safetensors";
+  expect(folder, {"text-roberta/finetune", "--weights", encoder, "--data", folder / "labelled", "--updates", "3", "--out",
+                  folder / "tuned"});
+  CHECK(Json::parse(text_of(folder / "tuned/results.json"))["runs"].size() == 1);
+  expect(folder, {"text-roberta/extract_features", "--weights", encoder, "--data", folder / "corpus/a.txt", "--out",
+                  folder / "features.npy"});
+  CHECK(read_npy<float>(folder / "features.npy").shape == std::vector<std::int64_t>{120, 64});
 }
 
-TEST_CASE("vision programs for MAE: trained, stopped and resumed to the same bytes, an encoder of its names") {
+TEST_CASE("vision programs for MAE: trained, resumed to the same bytes; the encoder that remains, and what it is for") {
   const SmallImages folder("mae_programs");
   stop_and_resume(folder, "vision-mae/pretrain", folder / "data");
   const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
   CHECK(weights.find("pos_embed"));
   CHECK_FALSE(weights.find("decoder_pred.weight"));
+
+  expect(folder, {"vision-mae/probe", "--weights", folder / "whole/weights.safetensors", "--data", folder / "data",
+                  "--alone", "--lars", "30", "--lars-batch", "32", "--lars-lr", "20", "--json", folder / "probe.json"});
+  const Json lars = Json::parse(text_of(folder / "probe.json"))["encoder"]["lars"];
+  CHECK(lars["epochs"] == 30);
+  CHECK(lars["confusion"].size() == 3);
+  CHECK(lars["accuracy"].get<double>() > 0.9);  // ramps are linearly separable
 }
 
-TEST_CASE("speech programs for wav2vec 2.0: trained, stopped and resumed to the same bytes, an encoder of its names") {
-  const Folder folder("wav2vec2_programs");
-  for (std::uint32_t i = 0; i < 32; ++i)
-    write(folder / ("data/" + std::to_string(100 + i) + ".wav"),
-          wav(i / 2 % 2 == 0 ? 1600 : 2400, i % 2 == 0 ? 300 : 1500, i));
+TEST_CASE("speech programs for wav2vec 2.0: trained, resumed to the same bytes; the encoder that remains, and what it is for") {
+  const SmallRecordings folder("wav2vec2_programs");
   stop_and_resume(folder, "speech-wav2vec2/pretrain", folder / "data");
   const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
   CHECK(weights.find("mask_emb"));
   CHECK_FALSE(weights.find("quantizer.vars"));
+
+  expect(folder, {"speech-wav2vec2/finetune", "--weights", folder / "whole/weights.safetensors", "--data",
+                  folder / "data", "--seeds", "1", "--updates", "3", "--out", folder / "tuned"});
+  CHECK(Json::parse(text_of(folder / "tuned/results.json"))["runs"].size() == 1);
 }

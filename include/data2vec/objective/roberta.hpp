@@ -232,7 +232,7 @@ struct MaskedLanguageModel {
 
   static constexpr void describe(auto&& f) {
     f("model", config);
-    f("text", ModalityType::text);
+    f("modality", ModalityType::text);
     f("masks", MaskingType::config);
   }
 

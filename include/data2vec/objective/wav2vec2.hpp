@@ -34,7 +34,7 @@ struct Wav2Vec2 {
 
   static constexpr void describe(auto&& f) {
     f("model", config);
-    f("speech", ModalityType::speech);
+    f("modality", ModalityType::speech);
     f("masks", MaskingType::config);
     f("contrast", contrast);
   }
