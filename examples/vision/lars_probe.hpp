@@ -24,12 +24,14 @@ struct LarsOptions {
   double lr = 0.1;
 
   void add_to(CLI::App& app) {
-    app.add_option("--lars", epochs, "epochs of the linear probe of masked autoencoders beside the other one (published: "
-                                     "90); 0: none")
+    app.add_option("--lars", epochs,
+                   "epochs of the linear probe of masked autoencoders beside the other one (published: "
+                   "90); 0: none")
         ->check(CLI::NonNegativeNumber);
     app.add_option("--lars-batch", batch, "images of its updates (published: 16384)")->check(CLI::Range(2, 1 << 20));
-    app.add_option("--lars-lr", lr, "its highest learning rate for 256 images, in proportion for other batches; steps are "
-                                    "small beside the weights: few updates need more than the published")
+    app.add_option("--lars-lr", lr,
+                   "its highest learning rate for 256 images, in proportion for other batches; steps are "
+                   "small beside the weights: few updates need more than the published")
         ->check(CLI::PositiveNumber);
   }
 };
@@ -48,9 +50,12 @@ struct LarsTask {
   /// Trains the probe and judges it. A function of all this; when a signal comes, it returns early with something else.
   d2v::Confusion run(const LarsOptions& o) const {
     switch (cells(pool)) {
-      case 2: return run_on<4 * FeatureExtractor::D>(o);
-      case 3: return run_on<9 * FeatureExtractor::D>(o);
-      default: return run_on<FeatureExtractor::D>(o);
+      case 2:
+        return run_on<4 * FeatureExtractor::D>(o);
+      case 3:
+        return run_on<9 * FeatureExtractor::D>(o);
+      default:
+        return run_on<FeatureExtractor::D>(o);
     }
   }
 

@@ -104,7 +104,7 @@ void run(Options o) {
   std::printf("\nlinear probe of the encoder: true classes by predicted ones\n%s", last.linear.table(names).c_str());
   std::optional<d2v::Confusion> by_lars;
   if (o.lars.epochs > 0) {
-    std::printf("\nlinear probe of masked autoencoders: batch norm and LARS, %d epochs of fresh views\n", o.lars.epochs);
+    std::printf("\nlinear probe of masked autoencoders, by LARS: %d epochs of fresh views\n", o.lars.epochs);
     const demo::RandomView view(images.train, statistics);
     by_lars = demo::LarsTask{extract, encoder.weights.data(), view, chosen, test, o.pool, o.layer, classes, o.seed}
                   .run(o.lars);

@@ -4,6 +4,7 @@
 
 #include <string>
 
+#include <data2vec/data/decode.hpp>
 #include <data2vec/io/json.hpp>
 #include <data2vec/io/npy.hpp>
 
@@ -34,15 +35,17 @@ Ended stop_and_resume(const Folder& folder, const std::string& program, const st
   return whole;
 }
 
-void expect(const Folder& folder, const Strings& command) {
+/// What a program says, which must end well.
+std::string expect(const Folder& folder, const Strings& command) {
   const Ended ended = run(folder, command);
   INFO(command[0], ": ", ended.err);
   REQUIRE(ended.status == 0);
+  return ended.out;
 }
 
 }  // namespace
 
-TEST_CASE("text programs for RoBERTa: trained, resumed to the same bytes; the encoder that remains, and what it is for") {
+TEST_CASE("text programs for RoBERTa: trained, resumed to the same bytes, adapted") {
   const SmallTexts folder("roberta_programs");
   CHECK(contains(stop_and_resume(folder, "text-roberta/pretrain", folder / "corpus").out, "accuracy"));
   const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
@@ -52,15 +55,23 @@ TEST_CASE("text programs for RoBERTa: trained, resumed to the same bytes; the en
   CHECK(Json::parse(log.substr(0, log.find('\n'))).contains("accuracy"));
 
   const std::string encoder = folder / "whole/weights.safetensors";
-  expect(folder, {"text-roberta/finetune", "--weights", encoder, "--data", folder / "labelled", "--updates", "3", "--out",
-                  folder / "tuned"});
+  expect(folder, {"text-roberta/finetune", "--weights", encoder, "--data", folder / "labelled", "--updates", "3",
+                  "--out", folder / "tuned"});
   CHECK(Json::parse(text_of(folder / "tuned/results.json"))["runs"].size() == 1);
   expect(folder, {"text-roberta/extract_features", "--weights", encoder, "--data", folder / "corpus/a.txt", "--out",
                   folder / "features.npy"});
   CHECK(read_npy<float>(folder / "features.npy").shape == std::vector<std::int64_t>{120, 64});
+
+  Strings fill{"text-roberta/fill_mask", "--weights", folder / "whole/checkpoint.safetensors", "--count", "3",
+               "the old <mask> leads to <mask>"};
+  const std::string filled = expect(folder, fill);
+  CHECK(contains(filled, "<mask> 2 of 2"));
+  CHECK(lines(filled) == 1 + 2 * (1 + 3));
+  fill[2] = encoder;
+  CHECK(contains(run(folder, fill).err, "expected a checkpoint, which has the head that names tokens"));
 }
 
-TEST_CASE("vision programs for MAE: trained, resumed to the same bytes; the encoder that remains, and what it is for") {
+TEST_CASE("vision programs for MAE: trained, resumed to the same bytes, adapted") {
   const SmallImages folder("mae_programs");
   stop_and_resume(folder, "vision-mae/pretrain", folder / "data");
   const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");
@@ -73,9 +84,16 @@ TEST_CASE("vision programs for MAE: trained, resumed to the same bytes; the enco
   CHECK(lars["epochs"] == 30);
   CHECK(lars["confusion"].size() == 3);
   CHECK(lars["accuracy"].get<double>() > 0.9);  // ramps are linearly separable
+
+  const Strings complete{"vision-mae/reconstruct", "--weights", folder / "whole/checkpoint.safetensors", "--data",
+                         folder / "data", "--count", "2", "--zoom", "3", "--out", folder / "completed.png"};
+  CHECK(contains(expect(folder, complete), "2 images, 12 of 16 patches hidden"));
+  const Image picture = decode_image(folder / "completed.png");
+  CHECK(picture.height == 2 * (8 * 3 + 4) + 4);
+  CHECK(picture.width == 3 * (8 * 3 + 4) + 4);
 }
 
-TEST_CASE("speech programs for wav2vec 2.0: trained, resumed to the same bytes; the encoder that remains, and what it is for") {
+TEST_CASE("speech programs for wav2vec 2.0: trained, resumed to the same bytes, adapted") {
   const SmallRecordings folder("wav2vec2_programs");
   stop_and_resume(folder, "speech-wav2vec2/pretrain", folder / "data");
   const auto weights = SafetensorsFile::open(folder / "whole/weights.safetensors");

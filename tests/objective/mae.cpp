@@ -5,6 +5,7 @@
 #include <string>
 
 #include <data2vec/data2vec.hpp>
+#include <data2vec/evaluation/reconstruction.hpp>
 
 #include "whole_run.hpp"
 
@@ -27,6 +28,60 @@ TrainerOptions options() {
   return o;
 }
 
+inline constexpr PixelDecoderConfig normalising{
+    .decoder_embed_dim = 8, .decoder_depth = 1, .decoder_num_heads = 2, .norm_pix_loss = true};
+struct Normalising : MaskedAutoencoder<config, Branch<Images, Masks, PixelDecoder<normalising>>> {};
+
+/// Completes two images: visible patches stay, and hidden ones miss by as much as the step says, in units of each
+/// patch's own deviation if `Model` predicts those.
+template <class Model>
+void expect_completes(const float* weights) {
+  using R = Reconstruction<Model, 2>;
+  using Parameters = typename Model::template Parameters<float>;
+  const Samples images = waves(2, 5);
+  const typename R::Samples samples{images.batch().samples.data()};
+  Buffer<float> memory(buffer_size<typename R::Workspace>), gradient(buffer_size<Parameters>);
+  Buffer<int> numbers(buffer_size<typename R::Indices>);
+  const auto w = bind<typename R::Workspace>(memory.data());
+  const auto index = bind<typename R::Indices>(numbers.data());
+  const Draws draws{.seed = 3, .update = 1, .sample_ids = images.batch().ids.data()};
+  Cpu device;
+  std::vector<float> completed(samples.size);
+  R::run(device, bind<typename Model::template Parameters<const float>>(weights), samples, draws, w, index,
+         completed.data());
+  double error = 0;
+  int changed = 0;
+  for (int b = 0; b < 2; ++b) {
+    std::vector<float> image(samples[b].data, samples[b].data + 64), found(&completed[64 * b], &completed[64 * b] + 64);
+    for (int r = 0; r < R::hidden; ++r) {
+      const int patch = index.mask.masked[b][r];
+      double mean = 0, variance = 0, squares = 0;
+      R::each_pixel(image.data(), patch, [&](float& x, int) { mean += static_cast<double>(x) / 4; });
+      R::each_pixel(image.data(), patch, [&](float& x, int) {
+        variance += (static_cast<double>(x) - mean) * (static_cast<double>(x) - mean) / 3;
+      });
+      std::vector<float> pixels;
+      R::each_pixel(found.data(), patch, [&](float& x, int) { pixels.push_back(x); });
+      R::each_pixel(image.data(), patch, [&](float& x, int i) {
+        const double miss = static_cast<double>(x) - static_cast<double>(pixels[static_cast<std::size_t>(i)]);
+        squares += miss * miss, changed += miss != 0;
+        pixels[static_cast<std::size_t>(i)] = x;
+      });
+      error += squares / 4 / (R::Branch::normalises ? variance + 1e-6 : 1);
+      R::each_pixel(found.data(), patch, [&](float& x, int i) { x = pixels[static_cast<std::size_t>(i)]; });
+    }
+    CHECK(found == image);  // but for the hidden patches
+  }
+  CHECK(changed > 2 * 12 * 4 * 9 / 10);
+  Buffer<double> moments(static_cast<std::size_t>(R::Branch::moment_rows * R::Branch::moment_width));
+  const Pass<Cpu, true> pass{device, draws, {}};
+  const auto p = Model::template weights<0>(bind<typename Model::template Parameters<const float>>(weights));
+  const PixelSums sums =
+      R::Branch::step_by_masks(pass, p, p, Model::template weights<0>(bind<Parameters>(gradient.data())), samples,
+                               samples, R::Branch::options(), 24.0, w, index, moments.data());
+  CHECK(error == doctest::Approx(sums.error).epsilon(1e-4));
+}
+
 template <class Model>
 bool has(std::string_view name) {
   for (const TensorInfo& info : tensor_table<typename Model::template Parameters<float>>)
@@ -42,6 +97,14 @@ TEST_CASE("mae: learns, with the same bits for any number of threads") {
 }
 
 TEST_CASE("mae: checkpoints, resumes, gives features, fine-tunes") { expect_goes_on<Tiny>(options()); }
+
+TEST_CASE("mae: images are completed, with pixels or with normalised pixels as targets") {
+  Buffer<float> weights(buffer_size<Tiny::Parameters<float>>);
+  Tiny::initialise(weights.data(), 2);
+  expect_completes<Tiny>(weights.data());
+  Normalising::initialise(weights.data(), 2);
+  expect_completes<Normalising>(weights.data());
+}
 
 TEST_CASE("mae: the report and the checkpoint say which system it is") {
   Trainer<Tiny, Cpu> trainer(options());

@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include <data2vec/core/error.hpp>
+#include <data2vec/evaluation/fill_mask.hpp>
 #include <data2vec/modality/text.hpp>
 #include <data2vec/objective/objective.hpp>
 #include <tests/layers/adaptors.hpp>
@@ -140,6 +142,55 @@ TEST_CASE("roberta: the loss is that of the predicted positions, of tokens that 
   CHECK(std::fabs(sums.loss - loss) < 8 * std::numeric_limits<double>::epsilon() * vocab * loss);
   CHECK(sums.correct == correct);
   CHECK(sums.sample_size == count);
+}
+
+TEST_CASE("roberta: hidden tokens are filled with what the step's head finds most likely") {
+  using Step = Post::First;
+  constexpr std::int32_t mask = MaskFiller<Post>::mask;
+  std::vector<float> weights(buffer_size<Post::Parameters<float>>), gradient(weights.size());
+  Rng rng({.seed = 4});
+  for (float& w : weights) w = static_cast<float>(rng.normal());
+  const std::vector<std::int32_t> text{0, mask, 4, mask, 2};
+  MaskFiller<Post> fill(weights.data());
+  const auto guesses = fill(text, vocab);
+  REQUIRE(guesses.size() == 2);
+
+  std::vector<float> memory(buffer_size<Step::Workspace<float, 1>>);
+  std::vector<int> numbers(buffer_size<Step::Indices<1>>);
+  const auto index = bind<Step::Indices<1>>(numbers.data());
+  for (int t = 0; t < T_; ++t) index.seen[0][t] = t < 5 ? text[static_cast<std::size_t>(t)] : 1;
+  index.rows[0] = 1, index.rows[1] = 3, index.labels[0] = index.labels[1] = 0;
+  const int length = 5;
+  std::vector<float> logits;
+  Cpu d;
+  Step::step(fixed_pass<true>(d), Post::weights<0>(bind<Post::Parameters<const float>>(weights.data())),
+             Post::weights<0>(bind<Post::Parameters<float>>(gradient.data())), 2, 2,
+             bind<Step::Workspace<float, 1>>(memory.data()), index, &length,
+             [&](const std::string& name, int, const float* v, std::size_t n) {
+               if (name == "logits") logits.assign(v, v + n);
+             });
+  REQUIRE(logits.size() == 2 * vocab);
+  for (std::size_t i = 0; i < 2; ++i) {
+    double sum = 0, of_all = 0;
+    for (std::size_t v = 0; v < vocab; ++v) sum += std::exp(static_cast<double>(logits[i * vocab + v]));
+    for (std::size_t k = 0; k < vocab; ++k) {
+      const TokenGuess& guess = guesses[i][k];
+      const auto logit = static_cast<double>(logits[i * vocab + static_cast<std::size_t>(guess.token)]);
+      CHECK(guess.probability == doctest::Approx(std::exp(logit) / sum).epsilon(1e-4));
+      CHECK((k == 0 || guess.probability <= guesses[i][k - 1].probability));
+      of_all += guess.probability;
+    }
+    CHECK(of_all == doctest::Approx(1));
+  }
+  CHECK(fill(text, 1)[1][0].token == guesses[1][0].token);
+  CHECK(fill(std::vector<std::int32_t>{0, 4, 2}, 1).empty());
+  CHECK_THROWS_AS(fill(std::vector<std::int32_t>(8, 4), 1), OptionError);
+  CHECK_THROWS_AS(fill(std::vector<std::int32_t>{0, vocab, 2}, 1), OptionError);
+  CHECK_THROWS_AS(fill(text, 0), OptionError);
+  Buffer<float> others(buffer_size<Pre::Parameters<float>>);
+  MaskFiller<Pre> full(others.data());
+  CHECK_THROWS_AS(full(text, 1), OptionError);  // a model without padding
+  CHECK(full(std::vector<std::int32_t>(T_, mask), 2).size() == T_);
 }
 
 TEST_CASE("roberta: names of the reference") {

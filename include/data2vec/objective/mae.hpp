@@ -119,6 +119,24 @@ struct MaeStep {
 
   static BranchOptions options() { return {.rates = encoder_rates<C, M>()}; }
 
+  /// Forward on the masks of `index`: pixels of the hidden patches in w.decoder.prediction (B, R, values), normalised if
+  /// the model `normalises` them. Returns the encoder's output (B, S, D).
+  template <class Dev, class T, int B, class Observer = NoObserver>
+  static View<const T, B, S, D> predict(const Pass<Dev, true>& pass, const Weights<const T>& p, Samples<T, B> samples,
+                                        const Workspace<T, B>& w, const Indices<B>& index, Observer&& observe = {}) {
+    Enc::tokens(pass.device, p.branch.front.local_encoder, samples, w.local, w.local_tape, nullptr);
+    observe("patch_embed", 0, w.local.data, w.local.size);
+    const View<const T, B, T_, D> local = w.local;
+    const auto encoded =
+        Enc::forward(pass, pass, p.branch.front, p.blocks, p.norm, local, index.mask.student, w.encoder,
+                     [&](int i, const auto&, const auto& y) { observe("encoder_block", i, y.data, y.size); })
+            .encoder;                                                                                // (B, S, D)
+    observe("encoder", 0, encoded.data, encoded.size);
+    Network::forward(pass, p.branch.decoder, encoded, index.decoder_rows.data, index.hidden_rows.data, w.decoder,
+                     [&](int i, const auto& y) { observe("decoder_block", i, y.data, y.size); });
+    return encoded;
+  }
+
   /// Forward and backward of one chunk on the masks of `index`. Gradients of the summed loss divided by `sample_size`
   /// are accumulated; `moments` (4, values) receives sums and sums of squares of predictions, then of targets.
   /// `observe(name, i, pointer, count)` sees intermediate values.
@@ -128,15 +146,7 @@ struct MaeStep {
                         double* moments, Observer&& observe) {
     auto& d = pass.device;
     const auto& student = index.mask.student;
-    Enc::tokens(d, p.branch.front.local_encoder, samples, w.local, w.local_tape, nullptr);
-    observe("patch_embed", 0, w.local.data, w.local.size);
-    const auto encoded =
-        Enc::forward(pass, pass, p.branch.front, p.blocks, p.norm, View<const T, B, T_, D>(w.local), student, w.encoder,
-                     [&](int i, const auto&, const auto& y) { observe("encoder_block", i, y.data, y.size); })
-            .encoder;                                                                                // (B, S, D)
-    observe("encoder", 0, encoded.data, encoded.size);
-    Network::forward(pass, p.branch.decoder, encoded, index.decoder_rows.data, index.hidden_rows.data, w.decoder,
-                     [&](int i, const auto& y) { observe("decoder_block", i, y.data, y.size); });
+    const auto encoded = predict(pass, p, samples, w, index, observe);
     if constexpr (normalises)
       device::normalised_patches<M::vision.in_chans, M::vision.input_size, M::vision.patch_size>(d, B, samples.data,
                                                                                                  w.targets.data);
