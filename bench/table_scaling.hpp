@@ -148,15 +148,6 @@ inline std::string scaling_page(const Json& scaling) {
   return out;
 }
 
-/// A chart without its frame, and how high it is.
-inline std::pair<std::string, double> chart_body(const d2v::LineChart& chart) {
-  const std::string whole = svg(chart), box = "viewBox=\"0 0 ";
-  const auto size = whole.find(box) + box.size();
-  const double height = std::stod(whole.substr(whole.find(' ', size)));
-  const auto begin = whole.find('\n') + 1;
-  return {whole.substr(begin, whole.rfind("</svg>") - begin), height};
-}
-
 /// Six charts of measured and expected milliseconds, as a file of its own.
 inline std::string scaling_drawing(const Json& scaling) {
   const CostModel model = cost_model(scaling);
@@ -182,21 +173,14 @@ inline std::string scaling_drawing(const Json& scaling) {
                          .width = width,
                          .height = 260};
     if (name == "visible") chart.series.push_back(others);
-    const auto [drawing, height] = chart_body(chart);
-    body += formatted("<g transform=\"translate(%g %g)\">\n", 10 + column * (width + gap), y) + drawing + "</g>\n";
-    row_height = std::max(row_height, height);
+    const d2v::SvgBody drawing = d2v::svg_body(svg(chart));
+    body += formatted("<g transform=\"translate(%g %g)\">\n", 10 + column * (width + gap), y) + drawing.elements +
+            "</g>\n";
+    row_height = std::max(row_height, drawing.height);
     if (++column == 2) column = 0, y += row_height + gap, row_height = 0;
   }
   if (column != 0) y += row_height + gap;
-  std::string style(d2v::detail::style_sheet);
-  style.erase(style.find("svg {"), style.find('\n', style.find("svg {")) - style.find("svg {"));  // it is not in a page
-  const double whole = 20 + 2 * width + gap;
-  return formatted(
-             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 %g %g\" width=\"%g\" height=\"%g\" "
-             "role=\"img\" aria-label=\"How the cost of a step grows\">\n<style>",
-             whole, y, whole, y) +
-         style + "</style>\n" + formatted("<rect width=\"%g\" height=\"%g\" style=\"fill:var(--page)\"/>\n", whole, y) +
-         body + "</svg>\n";
+  return d2v::svg_file(20 + 2 * width + gap, y, "How the cost of a step grows", body);
 }
 
 }  // namespace bench::tables

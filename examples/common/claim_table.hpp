@@ -108,8 +108,9 @@ inline std::optional<double> time_to(const ClaimCurve& curve, double accuracy) {
 /// The sentence that compares `ours` with the end of `theirs`.
 inline std::string claim_sentence(const ClaimCurve& ours, const ClaimCurve& theirs) {
   const ClaimPoint &end = theirs.points.back(), &own = ours.points.back();
-  const std::string what = formatted("%s ends at %.2f %% (%.2f to %.2f, %zu seeds): ", theirs.title.c_str(),
-                                     100 * end.mean(), 100 * end.least(), 100 * end.most(), end.accuracy.size());
+  const std::string what = formatted("%s ends at %.2f %% (%.2f to %.2f, %zu seed%s): ", theirs.title.c_str(),
+                                     100 * end.mean(), 100 * end.least(), 100 * end.most(), end.accuracy.size(),
+                                     end.accuracy.size() == 1 ? "" : "s");
   if (std::min(own.accuracy.size(), end.accuracy.size()) < 2)
     return what + formatted("%s ends at %.2f %%; of one seed no spread is known, no ratio.", ours.title.c_str(),
                             100 * own.mean());
@@ -128,7 +129,7 @@ inline std::string claim_sentence(const ClaimCurve& ours, const ClaimCurve& thei
                           *reached / end.seconds);
 }
 
-/// The curves as a figure: means, with the least and the most of the seeds as thin lines.
+/// The curves as a file with a figure: means, with the least and the most of the seeds as thin lines.
 inline std::string claim_figure(const std::vector<ClaimCurve>& curves, const ClaimMeasure& measure) {
   d2v::LineChart chart{.title = measure.title, .x_label = "processor seconds of pre-training",
                        .y_label = "accuracy, %"};
@@ -142,7 +143,8 @@ inline std::string claim_figure(const std::vector<ClaimCurve>& curves, const Cla
     }
     for (d2v::Series* line : {&mean, &least, &most}) chart.series.push_back(std::move(*line));
   }
-  return d2v::svg(chart);
+  const d2v::SvgBody drawing = d2v::svg_body(d2v::svg(chart));
+  return d2v::svg_file(drawing.width, drawing.height, measure.title, drawing.elements);
 }
 
 /// Writes table.md and a figure of each measure for the runs in a folder, and prints the table.

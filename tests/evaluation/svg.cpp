@@ -48,6 +48,24 @@ TEST_CASE("svg: a drawing is well-formed and says what it is") {
     }
 }
 
+TEST_CASE("svg: a drawing as a file has its style, its size and the same elements") {
+  Svg svg;
+  svg.text(5, 6, "mid", "a & b");
+  const SvgBody body = svg_body(svg.str(10.5, 20, "inner"));
+  CHECK(body.width == 10.5);
+  CHECK(body.height == 20);
+  const std::string file = svg_file(body.width, body.height, "\"label\"", body.elements);
+  const auto document = markup::parse(file);
+  const auto frame = document.all("svg").at(0);
+  CHECK(document.all("svg").size() == 1);
+  CHECK(frame.attributes.at("viewBox") == "0 0 10.5 20");
+  CHECK(frame.attributes.at("width") == "10.5");
+  CHECK(frame.attributes.at("aria-label") == "&quot;label&quot;");
+  CHECK(document.all("style").size() == 1);
+  CHECK(document.all("text").size() == 1);
+  CHECK(file.find("min-width: 30rem") == file.npos);  // of a drawing in a page
+}
+
 TEST_CASE("svg: a legend goes on in the next row, and leaves out what has no name") {
   Svg svg;
   std::vector<std::pair<double, double>> places;

@@ -76,6 +76,31 @@ class Svg {
   std::string body_;
 };
 
+/// A drawing, as Svg::str and the charts return it, without its frame.
+struct SvgBody {
+  std::string elements;
+  double width = 0, height = 0;
+};
+inline SvgBody svg_body(const std::string& drawing) {
+  constexpr std::string_view box = "viewBox=\"0 0 ";
+  const std::size_t size = drawing.find(box) + box.size(), begin = drawing.find('\n') + 1;
+  std::size_t digits = 0;
+  const double width = std::stod(drawing.substr(size), &digits);
+  return {drawing.substr(begin, drawing.rfind("</svg>") - begin), width, std::stod(drawing.substr(size + digits))};
+}
+
+/// Elements of a drawing as a file of its own: in the style of an HtmlPage, on its colour. `label` is what a screen
+/// reader says.
+inline std::string svg_file(double width, double height, std::string_view label, const std::string& elements) {
+  std::string style(detail::style_sheet);
+  const std::size_t in_page = style.find("svg {");
+  style.erase(in_page, style.find('\n', in_page) - in_page);
+  const std::string size = Svg::attribute("width", width) + Svg::attribute("height", height);
+  return "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + Svg::at(width) + " " + Svg::at(height) + "\"" +
+         size + " role=\"img\" aria-label=\"" + html_escape(label) + "\">\n<style>" + style + "</style>\n<rect" + size +
+         " style=\"fill:var(--page)\"/>\n" + elements + "</svg>\n";
+}
+
 /// Draws the names of series in rows from `y` on, each behind what `sample(x, y, series)` draws in 34 pixels; returns
 /// where the rows end.
 template <class Sample>
