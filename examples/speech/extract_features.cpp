@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Writes what an encoder makes of recordings of any length: every frame of each to a .npy of its own, in the memory of
-// one window, or means of a few stretches of all to one file.
+// one window, or means of a few stretches of all to one file; of wav2vec 2.0 also its codes.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -25,7 +25,7 @@ struct Options {
   demo::DataOptions data;
   std::string weights, out, part = "all";
   int layer = demo::depth, segments = 0, margin = demo::margin, threads = 0;
-  bool teacher = false;
+  bool teacher = false, codes = false;
 };
 
 /// "a/b.wav" as "a_b.npy".
@@ -47,14 +47,23 @@ std::int64_t write_frames(const float* weights, const std::string& recording, co
   d2v::AudioReader reader(recording, demo::sample_rate);
   using First = demo::Model::LengthAt<0>;
   const std::int64_t frames = d2v::LongFeatures<First>::frames(reader.length());
-  d2v::NpyWriter<float> writer(file, {frames, demo::width});
   demo::Windows windows(o.layer, o.margin);
-  windows.run(weights, reader.length(),
-              [&](std::span<float> to) {
-                const std::size_t n = reader.read(to);
-                d2v::normalise(to.first(n), moments);
-                return n;
-              },
+  const auto source = [&](std::span<float> to) {
+    const std::size_t n = reader.read(to);
+    d2v::normalise(to.first(n), moments);
+    return n;
+  };
+  if constexpr (demo::is_wav2vec2) {
+    if (o.codes) {
+      d2v::NpyWriter<std::int32_t> writer(file, {frames, First::First::groups});
+      windows.codes(weights, reader.length(), source,
+                    [&](std::int64_t, std::span<const int> values) { writer.write(values); });
+      writer.commit();
+      return frames;
+    }
+  }
+  d2v::NpyWriter<float> writer(file, {frames, demo::width});
+  windows.run(weights, reader.length(), source,
               [&](std::int64_t, std::span<const float> values) { writer.write(values); });
   writer.commit();
   return frames;
@@ -64,6 +73,11 @@ void run(const Options& o) {
   const bool pooled = o.segments > 0;
   if (pooled && !o.out.ends_with(".npy"))
     throw demo::UsageError("--out: expected a name that ends in .npy, found " + o.out);
+  if (o.codes && !demo::is_wav2vec2)
+    throw demo::UsageError("--codes: expected --system wav2vec2, which has a quantiser, found " +
+                           std::string(demo::system));
+  if (o.codes && !d2v::SafetensorsFile::open(o.weights).metadata().contains("schema"))
+    throw d2v::FileError(o.weights, "--codes: expected a checkpoint, which has the quantiser, found an encoder alone");
   const demo::Encoder encoder = demo::read_weights<demo::Model>(o.weights, o.teacher);
   demo::expect_rate(encoder.kept, o.weights);
   const demo::SpeechData data = demo::open_data(o.data);
@@ -92,6 +106,9 @@ void run(const Options& o) {
     d2v::write_npy<float>(o.out, {count, o.segments * demo::width}, all);
     std::printf("features (%lld, %d) of layer %d to %s\n", static_cast<long long>(count), o.segments * demo::width,
                 o.layer, o.out.c_str());
+  } else if (o.codes) {
+    std::printf("codes of %lld frames of %lld recordings to %s/*.npy\n", static_cast<long long>(frames),
+                static_cast<long long>(count), o.out.c_str());
   } else {
     std::printf("%lld frames of %d numbers, layer %d, of %lld recordings to %s/*.npy\n", static_cast<long long>(frames),
                 demo::width, o.layer, static_cast<long long>(count), o.out.c_str());
@@ -112,6 +129,8 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(0, demo::depth));
   app.add_option("--segments", o.segments, "means of so many stretches of each recording; 0: all frames")
       ->check(CLI::NonNegativeNumber);
+  app.add_flag("--codes", o.codes, "the codes of wav2vec 2.0's quantiser instead: (frames, groups), int32")
+      ->excludes("--segments");
   app.add_option("--margin", o.margin, "frames of context on either side within a window, of long recordings")
       ->check(CLI::NonNegativeNumber);
   app.add_option("--out", o.out, "folder for a .npy (frames, width) of each recording; with --segments one .npy")

@@ -31,13 +31,15 @@ class Windows {
   /// Calls sink(first frame, values (frames, width)) for a recording of `samples` samples that `source` yields.
   template <class Source, class Sink>
   void run(const float* weights, std::int64_t samples, Source&& source, Sink&& sink) {
-    int bucket = LengthBuckets::choose(samples, d2v::BucketFit::pad);
-    if (bucket < 0) bucket = LengthBuckets::count - 1;
-    Model::visit(bucket, [&]<int i>() {
-      auto& extractor = std::get<static_cast<std::size_t>(i)>(extractors_);
-      if (!extractor) extractor = std::make_unique<Of<i>>(margin_of<i>(), layer_);
-      extractor->run(d2v::bind<typename Model::template LengthAt<i>::template Parameters<const float>>(weights),
-                     samples, source, sink);
+    with_extractor(weights, samples, [&](auto& extractor, const auto& parameters) {
+      extractor.run(parameters, samples, source, sink);
+    });
+  }
+  /// The same of the codes (frames, groups) of wav2vec 2.0's quantiser.
+  template <class Source, class Sink>
+  void codes(const float* weights, std::int64_t samples, Source&& source, Sink&& sink) {
+    with_extractor(weights, samples, [&](auto& extractor, const auto& parameters) {
+      extractor.codes(parameters, samples, source, sink);
     });
   }
 
@@ -65,6 +67,16 @@ class Windows {
   struct Each<std::integer_sequence<int, i...>> {
     using type = std::tuple<std::unique_ptr<Of<i>>...>;
   };
+  template <class Use>
+  void with_extractor(const float* weights, std::int64_t samples, Use&& use) {
+    int bucket = LengthBuckets::choose(samples, d2v::BucketFit::pad);
+    if (bucket < 0) bucket = LengthBuckets::count - 1;
+    Model::visit(bucket, [&]<int i>() {
+      auto& extractor = std::get<static_cast<std::size_t>(i)>(extractors_);
+      if (!extractor) extractor = std::make_unique<Of<i>>(margin_of<i>(), layer_);
+      use(*extractor, d2v::bind<typename Model::template LengthAt<i>::template Parameters<const float>>(weights));
+    });
+  }
   /// Recordings of one window need no context, and a short window has no room for it.
   template <int i>
   int margin_of() const {

@@ -29,9 +29,28 @@ struct Of : Data2Vec2<config, Branch<Waves<size>, RandomMask<Waves<size>::tokens
                                      Conv1dDecoder<DecoderConfig{.decoder_dim = 4, .decoder_groups = 2,
                                                                  .decoder_kernel = 3, .decoder_layers = 1,
                                                                  .input_dropout = 0}>>> {};
+template <int size>
+struct Contrasting
+    : Wav2Vec2<config, Speech<[] {
+                 SpeechConfig c = Waves<size>::speech;
+                 c.conv_pos_depth = 1, c.conv_pos_weight_norm = true, c.modality.use_alibi_encoder = false;
+                 return c;
+               }()>,
+               SpanMask<Waves<size>::tokens, MaskConfig{.mask_prob = 0.5, .mask_length = 2}>,
+               Wav2Vec2Config{.final_dim = 6, .latent_vars = 5, .latent_groups = 2, .num_negatives = 2}> {};
 using Long = LongFeatures<Of<200>>;
 static_assert(Long::geometry == FrameGeometry{14, 8} && Long::frames(13) == 0 && Long::frames(14) == 1);
 static_assert(Long::frames(200) == Waves<200>::tokens);
+
+/// What reads samples one after the other.
+auto reader_of(const std::vector<float>& samples) {
+  return [&samples, at = std::size_t{0}](std::span<float> to) mutable {
+    const std::size_t n = std::min(to.size(), samples.size() - at);
+    std::copy_n(samples.begin() + static_cast<std::ptrdiff_t>(at), n, to.begin());
+    at += n;
+    return n;
+  };
+}
 
 struct Recording {
   std::vector<float> samples;
@@ -45,14 +64,8 @@ struct Recording {
   std::vector<float> through_windows(std::int64_t margin, int layer = 2) const {
     Long features(margin, layer);
     std::vector<float> all;
-    std::size_t at = 0;
     features.run(bind<Of<200>::Parameters<const float>>(weights.data()), static_cast<std::int64_t>(samples.size()),
-                 [&](std::span<float> to) {
-                   const std::size_t n = std::min(to.size(), samples.size() - at);
-                   std::copy_n(samples.begin() + static_cast<std::ptrdiff_t>(at), n, to.begin());
-                   at += n;
-                   return n;
-                 },
+                 reader_of(samples),
                  [&](std::int64_t first, std::span<const float> values) {
                    CHECK(first * 16 == static_cast<std::int64_t>(all.size()));
                    all.insert(all.end(), values.begin(), values.end());
@@ -105,6 +118,52 @@ TEST_CASE("long features: every frame once, nearer to the whole with more contex
   CHECK_THROWS_AS(r.through_windows(12), OptionError);
   CHECK_THROWS_AS(Long(0, 3), OptionError);
   CHECK_THROWS_AS(Recording(13).through_windows(0), MismatchError);
+}
+
+TEST_CASE("long features: the codes of wav2vec 2.0's quantiser, the best entries of each frame") {
+  using Model = Contrasting<200>;
+  using F = Features<Model>;
+  std::vector<float> weights(buffer_size<Model::Parameters<float>>);
+  Model::initialise(weights.data(), 4);
+  const auto p = bind<Model::Parameters<const float>>(weights.data());
+  const Recording r(150);  // one window, padded
+  LongFeatures<Model> features(0);
+  std::vector<int> codes;
+  features.codes(p, 150, reader_of(r.samples), [&](std::int64_t first, std::span<const int> found) {
+    CHECK(first * 2 == static_cast<std::int64_t>(codes.size()));
+    codes.insert(codes.end(), found.begin(), found.end());
+  });
+  REQUIRE(codes.size() == static_cast<std::size_t>(LongFeatures<Model>::frames(150) * 2));
+
+  std::vector<float> padded = r.samples;
+  padded.resize(200);
+  Buffer<float> memory(buffer_size<F::Workspace<float>>);
+  Buffer<int> index(buffer_size<F::Index>);
+  Cpu cpu;
+  const int length = 150;
+  const auto w = bind<F::Workspace<float>>(memory.data());
+  data2vec::features<Model, 1>(cpu, p, View<const float, 1, 200>{padded.data()}, w, bind<F::Index>(index.data()),
+                               F::last_layer, &length);
+  const auto& scores = Model::weights<0>(p).branch.quantizer.weight_proj;
+  std::vector<int> seen(5);
+  for (int t = 0; t < static_cast<int>(codes.size()) / 2; ++t)
+    for (int g = 0; g < 2; ++g) {
+      double logits[5];
+      for (int v = 0; v < 5; ++v) {
+        logits[v] = static_cast<double>(scores.bias[5 * g + v]);
+        for (int c = 0; c < 8; ++c)
+          logits[v] += static_cast<double>(scores.weight[5 * g + v][c]) *
+                       static_cast<double>(w.local_tape.normed[0][t][c]);
+      }
+      const auto best = std::max_element(logits, logits + 5) - logits;
+      CHECK(codes[static_cast<std::size_t>(2 * t + g)] == best);
+      ++seen[static_cast<std::size_t>(best)];
+    }
+  CHECK(std::count(seen.begin(), seen.end(), 0) < 3);  // not one code for all
+  std::int64_t frames = 0;
+  features.codes(p, 700, reader_of(Recording(700).samples),
+                 [&](std::int64_t, std::span<const int> found) { frames += static_cast<std::int64_t>(found.size()) / 2; });
+  CHECK(frames == Long::frames(700));
 }
 
 TEST_CASE("features: stretches of what is no padding") {

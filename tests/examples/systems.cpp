@@ -58,10 +58,6 @@ TEST_CASE("text programs for RoBERTa: trained, resumed to the same bytes, adapte
   expect(folder, {"text-roberta/finetune", "--weights", encoder, "--data", folder / "labelled", "--updates", "3",
                   "--out", folder / "tuned"});
   CHECK(Json::parse(text_of(folder / "tuned/results.json"))["runs"].size() == 1);
-  expect(folder, {"text-roberta/extract_features", "--weights", encoder, "--data", folder / "corpus/a.txt", "--out",
-                  folder / "features.npy"});
-  CHECK(read_npy<float>(folder / "features.npy").shape == std::vector<std::int64_t>{120, 64});
-
   Strings fill{"text-roberta/fill_mask", "--weights", folder / "whole/checkpoint.safetensors", "--count", "3",
                "the old <mask> leads to <mask>"};
   const std::string filled = expect(folder, fill);
@@ -103,4 +99,19 @@ TEST_CASE("speech programs for wav2vec 2.0: trained, resumed to the same bytes, 
   expect(folder, {"speech-wav2vec2/finetune", "--weights", folder / "whole/weights.safetensors", "--data",
                   folder / "data", "--seeds", "1", "--updates", "3", "--out", folder / "tuned"});
   CHECK(Json::parse(text_of(folder / "tuned/results.json"))["runs"].size() == 1);
+
+  Strings codes{"speech-wav2vec2/extract_features", "--weights", folder / "whole/checkpoint.safetensors", "--data",
+                folder / "data", "--codes", "--part", "test", "--out", folder / "codes"};
+  CHECK(contains(expect(folder, codes), "of 8 recordings"));
+  int files = 0;
+  for (const auto& entry : fs::directory_iterator(folder / "codes")) {
+    const auto found = read_npy<std::int32_t>(entry.path().string());
+    ++files;
+    CHECK(found.shape == std::vector<std::int64_t>{found.shape[0], 2});
+    CHECK(found.shape[0] > 8);
+    for (const std::int32_t code : found.values) CHECK((code >= 0 && code < 64));
+  }
+  CHECK(files == 8);
+  codes[2] = folder / "whole/weights.safetensors";
+  CHECK(contains(run(folder, codes).err, "expected a checkpoint, which has the quantiser"));
 }

@@ -68,6 +68,37 @@ class LongFeatures {
   template <class Source, class Sink>
   void run(const typename Model::template Parameters<const float>& parameters, std::int64_t samples, Source&& source,
            Sink&& sink) {
+    each_window(parameters, samples, source, [&](std::int64_t frame, int at, int count, const auto& found) {
+      sink(frame, std::span<const float>(found[0][F::E + at].data, static_cast<std::size_t>(count) * D));
+    });
+  }
+
+  /// The same of the codes that the quantiser of wav2vec 2.0 gives to frames, without noise (Baevski et al., 2020,
+  /// section 2): `sink(first frame, codes)`, codes (frames, groups), each from 0 to the entries of a group.
+  template <class Source, class Sink>
+  void codes(const typename Model::template Parameters<const float>& parameters, std::int64_t samples, Source&& source,
+             Sink&& sink)
+    requires requires { typename F::Branch::Quantiser; }
+  {
+    using Q = typename F::Branch::Quantiser;
+    constexpr int T = F::Enc::T_, groups = F::Branch::groups;
+    constexpr double temperature = 1;  // none is drawn
+    Buffer<float> memory(buffer_size<typename Q::template Tape<float, T>>), quantised(std::size_t{T} * Q::dim);
+    int chosen[T * groups];
+    const auto w = bind<typename F::template Workspace<float>>(memory_.data());
+    each_window(parameters, samples, source, [&](std::int64_t frame, int at, int count, const auto&) {
+      Q::forward(device_, Model::template weights<0>(parameters).branch.quantizer, count,
+                 static_cast<const float*>(w.local_tape.normed[0][at].data), static_cast<const float*>(nullptr),
+                 &temperature, chosen, quantised.data(), bind<typename Q::template Tape<float, T>>(memory.data()));
+      sink(frame, std::span<const int>(chosen, static_cast<std::size_t>(count) * groups));
+    });
+  }
+
+ private:
+  /// use(first frame, its place in the window, frames, the window's features) for the frames that each window keeps.
+  template <class Source, class Use>
+  void each_window(const typename Model::template Parameters<const float>& parameters, std::int64_t samples,
+                   Source&& source, Use&& use) {
     WindowReader reader(WindowPlan(samples, M::sample_size, margin_, geometry));
     while (!reader.done()) {
       const auto [window, values] = reader.read(source);
@@ -76,13 +107,11 @@ class LongFeatures {
                                 View<const float, 1, M::sample_size>{values.data()},
                                 bind<typename F::template Workspace<float>>(memory_.data()),
                                 bind<typename F::Index>(index_.data()), layer_, F::Enc::padded ? &length : nullptr);
-      const std::int64_t first = window.keep_begin - window.first_frame, count = window.keep_end - window.keep_begin;
-      const float* const kept = found[0][F::E + first].data;
-      sink(window.keep_begin, std::span<const float>(kept, static_cast<std::size_t>(count * D)));
+      use(window.keep_begin, static_cast<int>(window.keep_begin - window.first_frame),
+          static_cast<int>(window.keep_end - window.keep_begin), found);
     }
   }
 
- private:
   std::int64_t margin_;
   int layer_;
   Cpu device_;
