@@ -35,6 +35,7 @@ std::string file_name(std::string path) {
 }
 
 /// All frames of one recording, read twice: for mean and variance, then window by window.
+template <class Model>
 std::int64_t write_frames(const float* weights, const std::string& recording, const std::string& file,
                           const Options& o) {
   std::vector<float> piece(1 << 16);
@@ -45,7 +46,7 @@ std::int64_t write_frames(const float* weights, const std::string& recording, co
     moments.add(std::span<const float>(piece).first(n));
   }
   d2v::AudioReader reader(recording, demo::sample_rate);
-  using First = demo::Model::LengthAt<0>;
+  using First = typename Model::template LengthAt<0>;
   const std::int64_t frames = d2v::LongFeatures<First>::frames(reader.length());
   demo::Windows windows(o.layer, o.margin);
   const auto source = [&](std::span<float> to) {
@@ -98,7 +99,7 @@ void run(const Options& o) {
     std::filesystem::create_directories(o.out, error);
     if (error) throw d2v::FileError(o.out, "cannot make this folder: " + error.message());
     for (std::size_t i = 0; i < part->size() && !demo::interrupted; ++i)
-      frames += write_frames(encoder.weights.data(), part->name(i),
+      frames += write_frames<demo::Model>(encoder.weights.data(), part->name(i),
                              o.out + "/" + file_name(part->entry(i).path), o);
   }
   if (demo::interrupted) return;

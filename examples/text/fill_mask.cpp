@@ -46,12 +46,13 @@ std::vector<std::int32_t> tokens_of(std::string_view text, const d2v::BpeTokeniz
   return ids;
 }
 
+template <class Model>
 void run(Options o) {
   if constexpr (!demo::is_roberta) {
     throw demo::UsageError("--system: expected roberta, which has a head that names tokens, found " +
                            std::string(demo::system));
   } else {
-    using Filler = d2v::MaskFiller<demo::Model>;
+    using Filler = d2v::MaskFiller<Model>;
     o.size.expect();
     if (!d2v::SafetensorsFile::open(o.encoder.weights).metadata().contains("schema"))
       throw d2v::FileError(o.encoder.weights,
@@ -92,5 +93,5 @@ int main(int argc, char** argv) {
   o.encoder.add_to(app, true);
   o.size.add_to(app);
   app.add_option("--count", o.count, "how many tokens are named for each")->check(CLI::Range(1, demo::vocab_size));
-  return demo::run_program("fill_mask", app, argc, argv, [&] { run(o); });
+  return demo::run_program("fill_mask", app, argc, argv, [&] { run<demo::Model>(o); });
 }
