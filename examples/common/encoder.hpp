@@ -18,6 +18,12 @@ struct Encoder {
   d2v::Json kept = d2v::Json::object();
 };
 
+/// Throws FileError for a file that is no checkpoint: `expected` says what one has that an encoder alone has not.
+inline void expect_checkpoint(const std::string& path, const std::string& expected) {
+  if (!d2v::SafetensorsFile::open(path).metadata().contains("schema"))
+    throw d2v::FileError(path, expected + ", found an encoder alone");
+}
+
 /// Reads weights or a checkpoint; `teacher`: the teacher's. Throws FileError (also for weights that are not finite) and
 /// MismatchError.
 template <class Model>

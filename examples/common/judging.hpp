@@ -88,6 +88,15 @@ inline Judgement judge(const std::string& name, const Rows& train, const Rows& t
   return result;
 }
 
+/// Counts samples by their labels and what rows of logits (n, outputs) say of them, of the classes that are counted.
+inline void count_rows(d2v::Confusion& confusion, std::span<const int> labels, const float* logits,
+                       std::size_t outputs) {
+  for (const int label : labels) {
+    confusion.add(label, static_cast<int>(std::max_element(logits, logits + confusion.classes()) - logits));
+    logits += outputs;
+  }
+}
+
 /// Rows of counts by predicted class, and back.
 inline d2v::Json counts_of(const d2v::Confusion& confusion) {
   d2v::Json counts = d2v::Json::array();

@@ -77,8 +77,7 @@ void run(const Options& o) {
   if (o.codes && !demo::is_wav2vec2)
     throw demo::UsageError("--codes: expected --system wav2vec2, which has a quantiser, found " +
                            std::string(demo::system));
-  if (o.codes && !d2v::SafetensorsFile::open(o.weights).metadata().contains("schema"))
-    throw d2v::FileError(o.weights, "--codes: expected a checkpoint, which has the quantiser, found an encoder alone");
+  if (o.codes) demo::expect_checkpoint(o.weights, "--codes: expected a checkpoint, which has the quantiser");
   const demo::Encoder encoder = demo::read_weights<demo::Model>(o.weights, o.teacher);
   demo::expect_rate(encoder.kept, o.weights);
   const demo::SpeechData data = demo::open_data(o.data);

@@ -4,9 +4,7 @@
 #pragma once
 
 #include <algorithm>
-#include <exception>
 #include <memory>
-#include <mutex>
 #include <numeric>
 #include <span>
 #include <tuple>
@@ -17,6 +15,7 @@
 #include <data2vec/evaluation/long_features.hpp>
 
 #include "examples/common/judging.hpp"
+#include "examples/common/threads.hpp"
 #include "examples/speech/data.hpp"
 
 namespace demo {
@@ -91,22 +90,14 @@ class Windows {
 template <class F>
 void for_each_recording(d2v::ThreadTeam& team, const d2v::Recordings& recordings, std::span<const std::size_t> chosen,
                         F&& f) {
-  std::exception_ptr failure;
-  std::mutex mutex;
-  team.run([&](int thread) {
+  run_all(team, [&](int thread) {
     std::vector<float> samples;
-    try {
-      for (auto i = static_cast<std::size_t>(thread); i < chosen.size() && !interrupted;
-           i += static_cast<std::size_t>(team.size())) {
-        recordings.read(chosen[i], samples);
-        f(thread, i, samples);
-      }
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      failure = std::current_exception();
+    for (auto i = static_cast<std::size_t>(thread); i < chosen.size() && !interrupted;
+         i += static_cast<std::size_t>(team.size())) {
+      recordings.read(chosen[i], samples);
+      f(thread, i, samples);
     }
   });
-  if (failure) std::rethrow_exception(failure);
 }
 
 /// Features of recordings for neighbours and probe: those of an encoder, or log-mel where there are no weights.

@@ -54,10 +54,7 @@ void run(Options o) {
   } else {
     using Filler = d2v::MaskFiller<Model>;
     o.size.expect();
-    if (!d2v::SafetensorsFile::open(o.encoder.weights).metadata().contains("schema"))
-      throw d2v::FileError(o.encoder.weights,
-                           "expected a checkpoint, which has the head that names tokens, found an "
-                           "encoder alone");
+    demo::expect_checkpoint(o.encoder.weights, "expected a checkpoint, which has the head that names tokens");
     const demo::TextEncoder encoder(o.encoder);
     const d2v::BpeTokenizer& tokenizer = encoder.vocabulary.tokenizer;
     Filler fill(encoder.weights().data());

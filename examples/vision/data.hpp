@@ -4,9 +4,7 @@
 #pragma once
 
 #include <algorithm>
-#include <exception>
 #include <filesystem>
-#include <mutex>
 #include <numeric>
 #include <optional>
 #include <string>
@@ -19,6 +17,7 @@
 #include "examples/common/encoder.hpp"
 #include "examples/common/pretraining.hpp"
 #include "examples/common/program.hpp"
+#include "examples/common/threads.hpp"
 #include "examples/vision/model.hpp"
 
 namespace demo {
@@ -89,19 +88,11 @@ inline bool fills_the_model(const d2v::ImageDataset& data) { return data.height(
 /// `make` throws is thrown at the end.
 template <class View, class Make>
 void each_view(d2v::ThreadTeam& team, std::size_t count, const View& view, Make&& make) {
-  std::exception_ptr failure;
-  std::mutex mutex;
-  team.run([&](int thread) {
-    try {
-      View own = view;
-      const auto step = static_cast<std::size_t>(team.size());
-      for (std::size_t i = static_cast<std::size_t>(thread); i < count; i += step) make(own, i);
-    } catch (...) {
-      const std::lock_guard lock(mutex);
-      failure = std::current_exception();
-    }
+  run_all(team, [&](int thread) {
+    View own = view;
+    const auto step = static_cast<std::size_t>(team.size());
+    for (std::size_t i = static_cast<std::size_t>(thread); i < count; i += step) make(own, i);
   });
-  if (failure) std::rethrow_exception(failure);
 }
 
 /// Plain views of some images: resized and cut to the model's size where they have another one, normalised.

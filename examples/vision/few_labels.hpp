@@ -14,6 +14,7 @@
 #include <data2vec/evaluation/metrics.hpp>
 #include <data2vec/finetune/finetuner.hpp>
 
+#include "examples/common/judging.hpp"
 #include "examples/common/program.hpp"
 #include "examples/vision/model.hpp"
 #include "examples/vision/data.hpp"
@@ -84,10 +85,7 @@ inline d2v::Confusion tune(const Tuning& t, std::span<const float> pretrained, c
     const std::size_t n = std::min(piece, test.size() - first);
     test.load(team, first, n, samples.data(), truth.data());
     tuner.logits({samples.data(), n * sample_size}, {logits.data(), n * outputs});
-    for (std::size_t i = 0; i < n; ++i) {
-      const float* const row = &logits[i * outputs];
-      confusion.add(truth[i], static_cast<int>(std::max_element(row, row + class_count) - row));
-    }
+    count_rows(confusion, {truth.data(), n}, logits.data(), outputs);
   }
   return confusion;
 }

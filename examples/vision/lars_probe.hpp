@@ -13,6 +13,7 @@
 #include <data2vec/evaluation/lars_probe.hpp>
 #include <data2vec/evaluation/metrics.hpp>
 
+#include "examples/common/judging.hpp"
 #include "examples/common/program.hpp"
 #include "examples/vision/data.hpp"
 #include "examples/vision/feature_extractor.hpp"
@@ -88,10 +89,7 @@ struct LarsTask {
       const std::size_t n = std::min(batch, test.size() - first);
       extract(weights, test, first, n, pool, layer, features.data(), labels.data());
       probe.logits({features.data(), n * dim}, {logits.data(), n * classes});
-      for (std::size_t i = 0; i < n; ++i) {
-        const float* const row = &logits[i * classes];
-        found.add(labels[i], static_cast<int>(std::max_element(row, row + class_count) - row));
-      }
+      count_rows(found, {labels.data(), n}, logits.data(), classes);
     }
     return found;
   }

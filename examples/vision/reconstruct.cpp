@@ -73,8 +73,7 @@ void run(const Options& o) {
     throw demo::UsageError("--system: expected mae, which predicts pixels, found " + std::string(demo::system));
   } else {
     using Completes = d2v::Reconstruction<Model>;
-    if (!d2v::SafetensorsFile::open(o.weights).metadata().contains("schema"))
-      throw d2v::FileError(o.weights, "expected a checkpoint, which has the decoder, found an encoder alone");
+    demo::expect_checkpoint(o.weights, "expected a checkpoint, which has the decoder");
     const demo::Encoder model = demo::read_weights<Model>(o.weights, false);
     const d2v::ImageSets images = demo::open_data(o.data);
     const d2v::ImageDataset& set = images.test.size() > 0 ? images.test : images.train;
