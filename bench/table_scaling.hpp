@@ -153,7 +153,7 @@ inline std::string scaling_drawing(const Json& scaling) {
   const CostModel model = cost_model(scaling);
   constexpr double width = 480, gap = 30;
   std::string body;
-  double y = 10, row_height = 0;
+  double y = 0, row_height = 0;
   int column = 0;
   for (const Json& axis : scaling.at("axes")) {
     const std::string name = text(axis, "name");
@@ -174,13 +174,13 @@ inline std::string scaling_drawing(const Json& scaling) {
                          .height = 260};
     if (name == "visible") chart.series.push_back(others);
     const d2v::SvgBody drawing = d2v::svg_body(svg(chart));
-    body += formatted("<g transform=\"translate(%g %g)\">\n", 10 + column * (width + gap), y) + drawing.elements +
+    body += formatted("<g transform=\"translate(%g %g)\">\n", column * (width + gap), y) + drawing.elements +
             "</g>\n";
     row_height = std::max(row_height, drawing.height);
     if (++column == 2) column = 0, y += row_height + gap, row_height = 0;
   }
   if (column != 0) y += row_height + gap;
-  return d2v::svg_file(20 + 2 * width + gap, y, "How the cost of a step grows", body);
+  return d2v::svg_file(2 * width + gap, y - gap, "How the cost of a step grows", body);
 }
 
 }  // namespace bench::tables

@@ -58,12 +58,15 @@ TEST_CASE("svg: a drawing as a file has its style, its size and the same element
   const auto document = markup::parse(file);
   const auto frame = document.all("svg").at(0);
   CHECK(document.all("svg").size() == 1);
-  CHECK(frame.attributes.at("viewBox") == "0 0 10.5 20");
-  CHECK(frame.attributes.at("width") == "10.5");
+  CHECK(frame.attributes.at("viewBox") == "-10 -10 30.5 40");
+  CHECK(frame.attributes.at("width") == "30.5");
   CHECK(frame.attributes.at("aria-label") == "&quot;label&quot;");
   CHECK(document.all("style").size() == 1);
   CHECK(document.all("text").size() == 1);
   CHECK(file.find("min-width: 30rem") == file.npos);  // of a drawing in a page
+  CHECK(file.find("var(") == file.npos);              // most converters know no custom properties
+  CHECK(file.find(".s0 { stroke: #1768ac; } .s1 { stroke: #c2500a; }") != file.npos);
+  CHECK(document.all("rect").at(0).attributes.at("style") == "fill:#ffffff");
 }
 
 TEST_CASE("svg: a legend goes on in the next row, and leaves out what has no name") {

@@ -61,8 +61,7 @@ class Svg {
     static constexpr const char* shapes[] = {"m-3.2 0a3.2 3.2 0 1 0 6.4 0a3.2 3.2 0 1 0 -6.4 0z", "m-3 -3h6v6h-6z",
                                              "m0 -4l3.8 6.6h-7.6z", "m0 -4.4l4.4 4.4l-4.4 4.4l-4.4 -4.4z"};
     const std::string hue = std::to_string(series % 6);
-    path("M" + at(x) + " " + at(y) + shapes[series % 4],
-         "mark s" + hue + (series % 6 < 4 ? " f" + hue : " p1"));
+    path("M" + at(x) + " " + at(y) + shapes[series % 4], "mark s" + hue + (series % 6 < 4 ? " f" + hue : " p1"));
   }
 
   /// `label` is what a screen reader says.
@@ -89,16 +88,34 @@ inline SvgBody svg_body(const std::string& drawing) {
   return {drawing.substr(begin, drawing.rfind("</svg>") - begin), width, std::stod(drawing.substr(size + digits))};
 }
 
-/// Elements of a drawing as a file of its own: in the style of an HtmlPage, on its colour. `label` is what a screen
-/// reader says.
+namespace detail {
+
+/// A style with the light page's colours in place of their names, which few programs but browsers know.
+inline std::string with_colours(std::string_view style) {
+  constexpr std::string_view begin = "var(--";
+  std::string result;
+  for (std::size_t at; (at = style.find(begin)) != style.npos; style.remove_prefix(style.find(')') + 1)) {
+    result += style.substr(0, at);
+    style.remove_prefix(at);
+    const std::string name = "--" + std::string(style.substr(begin.size(), style.find(')') - begin.size())) + ": ";
+    const std::size_t value = light_style.find(name) + name.size();
+    result += light_style.substr(value, light_style.find(';', value) - value);
+  }
+  return result += style;
+}
+
+}  // namespace detail
+
+/// Elements of a drawing as a file of its own, with a margin, on the light page of an HtmlPage; for browsers and
+/// converters alike. `label` is what a screen reader says.
 inline std::string svg_file(double width, double height, std::string_view label, const std::string& elements) {
-  std::string style(detail::style_sheet);
-  const std::size_t in_page = style.find("svg {");
-  style.erase(in_page, style.find('\n', in_page) - in_page);
-  const std::string size = Svg::attribute("width", width) + Svg::attribute("height", height);
-  return "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 " + Svg::at(width) + " " + Svg::at(height) + "\"" +
-         size + " role=\"img\" aria-label=\"" + html_escape(label) + "\">\n<style>" + style + "</style>\n<rect" + size +
-         " style=\"fill:var(--page)\"/>\n" + elements + "</svg>\n";
+  constexpr double margin = 10;
+  const std::string w = Svg::at(width + 2 * margin), h = Svg::at(height + 2 * margin), origin = Svg::at(-margin);
+  const std::string size = " width=\"" + w + "\" height=\"" + h + "\"";
+  return "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"" + origin + " " + origin + " " + w + " " + h + "\"" +
+         size + " role=\"img\" aria-label=\"" + html_escape(label) + "\">\n<style>\n" +
+         detail::with_colours(detail::drawing_style) + "</style>\n<rect x=\"" + origin + "\" y=\"" + origin + "\"" +
+         size + detail::with_colours(" style=\"fill:var(--page)\"/>\n") + elements + "</svg>\n";
 }
 
 /// Draws the names of series in rows from `y` on, each behind what `sample(x, y, series)` draws in 34 pixels; returns
