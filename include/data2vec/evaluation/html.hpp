@@ -61,9 +61,9 @@ namespace detail {
 inline constexpr std::string_view light_style = R"css(
 :root { color-scheme: light; --page: #ffffff; --box: #f5f6f8; --ink: #1b1f24; --soft: #59636e; --rule: #d5d9de;
   --c0: #1768ac; --c1: #c2500a; --c2: #0b7d68; --c3: #8b3fa8; --c4: #8a6a00; --c5: #5b6570;
-  --heat: #0b3d75; --on-heat: #ffffff; --good: #0b6b3a; --bad: #b3261e; }
-)css";
-inline constexpr std::string_view page_style = R"css(@media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark; --page: #14171b; --box: #1e2329;
+  --heat: #0b3d75; --on-heat: #ffffff; --good: #0b6b3a; --bad: #b3261e; })css";
+inline constexpr std::string_view page_style = R"css(
+@media screen and (prefers-color-scheme: dark) { :root { color-scheme: dark; --page: #14171b; --box: #1e2329;
   --ink: #e8eaed; --soft: #a4adb8; --rule: #39414a; --c0: #6db3f2; --c1: #ff9d66; --c2: #45cbb0; --c3: #d09bf0;
   --c4: #dcb94a; --c5: #b0b8c1; --heat: #8cc4ff; --on-heat: #101418; --good: #63d297; --bad: #ff8a80; } }
 * { box-sizing: border-box; }
@@ -97,9 +97,9 @@ figure { margin: .8rem 0 1.2rem; } figcaption { margin-top: .25rem; max-width: 4
 .row .right { border-color: var(--good); } .row .wrong { border: 2px dashed var(--bad); }
 .right b { color: var(--good); } .wrong b { color: var(--bad); }
 img { display: block; image-rendering: pixelated; margin: 0 auto; background: var(--box); }
-svg { display: block; width: 100%; min-width: 30rem; height: auto; }
-)css";
-inline constexpr std::string_view drawing_style = R"css(svg text { font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif;
+svg { display: block; width: 100%; min-width: 30rem; height: auto; })css";
+inline constexpr std::string_view drawing_style = R"css(
+svg text { font: 12px system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif;
   fill: var(--ink); font-variant-numeric: tabular-nums; }
 svg .title { font-weight: 600; font-size: 13px; } svg .dim { fill: var(--soft); } svg .end { text-anchor: end; }
 svg .mid { text-anchor: middle; }
@@ -117,9 +117,9 @@ svg .mid { text-anchor: middle; }
 .bar { stroke-width: 1.5; } .p1 { fill-opacity: 0; } .p2 { fill-opacity: .45; } .p3 { fill-opacity: 0; }
 .p3 { stroke-dasharray: 3 2; } .p4 { fill-opacity: .7; } .p5 { fill-opacity: .2; }
 .cell { fill: var(--heat); } .frame { fill: none; stroke: var(--rule); } .diagonal { fill: none; stroke: var(--ink); }
-svg .t1 { fill: #0d1116; } svg .t2 { fill: var(--on-heat); }
-)css";
-inline constexpr std::string_view print_style = R"css(@media print { body { max-width: none; padding: 0; font-size: 11pt; } nav { display: none; }
+svg .t1 { fill: #0d1116; } svg .t2 { fill: var(--on-heat); })css";
+inline constexpr std::string_view print_style = R"css(
+@media print { body { max-width: none; padding: 0; font-size: 11pt; } nav { display: none; }
   h1, h2, h3 { break-after: avoid; } figure, tr, .box, .row { break-inside: avoid; } .scroll { overflow: visible; }
   svg { min-width: 0; max-width: 17cm; } * { print-color-adjust: exact; -webkit-print-color-adjust: exact; } }
 )css";

@@ -113,8 +113,8 @@ inline std::string svg_file(double width, double height, std::string_view label,
   const std::string w = Svg::at(width + 2 * margin), h = Svg::at(height + 2 * margin), origin = Svg::at(-margin);
   const std::string size = " width=\"" + w + "\" height=\"" + h + "\"";
   return "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"" + origin + " " + origin + " " + w + " " + h + "\"" +
-         size + " role=\"img\" aria-label=\"" + html_escape(label) + "\">\n<style>\n" +
-         detail::with_colours(detail::drawing_style) + "</style>\n<rect x=\"" + origin + "\" y=\"" + origin + "\"" +
+         size + " role=\"img\" aria-label=\"" + html_escape(label) + "\">\n<style>" +
+         detail::with_colours(detail::drawing_style) + "\n</style>\n<rect x=\"" + origin + "\" y=\"" + origin + "\"" +
          size + detail::with_colours(" style=\"fill:var(--page)\"/>\n") + elements + "</svg>\n";
 }
 
