@@ -124,6 +124,8 @@ TEST_CASE("axis: ends and middle") {
   CHECK(axis_over(-2, 4, false, true, 0, 60)(0) == 20);
   const Axis log = axis_over(1, 100, true, false, 200, 0);
   CHECK(log(10) == doctest::Approx(100));
+  CHECK(labels(axis_over(1.2, 16, true, false, 200, 0).ticks(5)) == Labels{"2", "4", "6", "8", "10", "12", "16"});
+  CHECK(labels(axis_over(1.2, 16, true, false, 75, 0).ticks(5)) == Labels{"2", "4", "8", "14"});
   CHECK(!can_plot(0, true));
   CHECK(!can_plot(NAN, false));
   CHECK(!can_plot(1e300, false));

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <data2vec/version.hpp>
@@ -122,8 +123,15 @@ struct Axis {
     const double part = log ? std::log(x / low) / std::log(high / low) : (x - low) / (high - low);
     return from + part * (to - from);
   }
+  /// `about` so many; on a logarithmic axis without those that would stand within a line of text of the one before.
   std::vector<Tick> ticks(int about) const {
-    return log ? log_ticks(low, high, about) : linear_ticks(low, high, about);
+    if (!log) return linear_ticks(low, high, about);
+    constexpr double line_height = 14;
+    std::vector<Tick> kept;
+    for (Tick& tick : log_ticks(low, high, about))
+      if (kept.empty() || std::abs((*this)(tick.value) - (*this)(kept.back().value)) >= line_height)
+        kept.push_back(std::move(tick));
+    return kept;
   }
 };
 

@@ -67,7 +67,7 @@ inline constexpr std::string_view page_style = R"css(
   --ink: #e8eaed; --soft: #a4adb8; --rule: #39414a; --c0: #6db3f2; --c1: #ff9d66; --c2: #45cbb0; --c3: #d09bf0;
   --c4: #dcb94a; --c5: #b0b8c1; --heat: #8cc4ff; --on-heat: #101418; --good: #63d297; --bad: #ff8a80; } }
 * { box-sizing: border-box; }
-body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 56rem; background: var(--page); color: var(--ink);
+body { margin: 0 auto; padding: 1.5rem 1rem 4rem; max-width: 62rem; background: var(--page); color: var(--ink);
   font: 16px/1.5 system-ui, "Segoe UI", Roboto, "Helvetica Neue", "DejaVu Sans", Arial, sans-serif; }
 h1 { font-size: 1.7rem; line-height: 1.2; margin: 0 0 .4rem; }
 h2 { font-size: 1.25rem; margin: 2.6rem 0 .5rem; padding-top: .6rem; border-top: 1px solid var(--rule); }
