@@ -31,7 +31,7 @@ class MaskFiller {
 
  public:
   static constexpr int tokens = F::S, vocab = Branch::vocab;
-  static constexpr std::int32_t mask = vocab - 1;  ///< what stands for a hidden token
+  static constexpr std::int32_t mask = Branch::mask_token;  ///< what stands for a hidden token
 
   /// `parameters`: a buffer of Model::Parameters with the head, as checkpoint_encoder() reads it; it must stay.
   explicit MaskFiller(const float* parameters)

@@ -6,6 +6,7 @@
 #pragma once
 
 #include <cmath>
+#include <cstdint>
 
 #include <data2vec/decoder/lm_head.hpp>
 #include <data2vec/masking/bert.hpp>
@@ -46,6 +47,7 @@ struct MaskedLanguageStep {
   using Masking = MaskingType;
   using Enc = Encoder<C, M>;
   static constexpr int D = C.embed_dim, E = Enc::E, T_ = Enc::T_, V = T_, masks = 1, vocab = M::vocab_size;
+  static constexpr std::int32_t mask_token = vocab - 1;  ///< <mask> is the last token, as in fairseq's dictionaries
   static constexpr int most = Masking::most;  ///< predicted positions of a sample, at most
   static constexpr bool padded = Enc::padded, exact = Enc::exact;
   static_assert(E == 0 && Enc::prenet_depth == 0 && !M::config.use_alibi_encoder,
@@ -177,7 +179,7 @@ struct MaskedLanguageStep {
 
  private:
   static TokenIds token_ids(const BranchOptions& options) {
-    return {.mask = vocab - 1, .vocab_size = vocab,
+    return {.mask = mask_token, .vocab_size = vocab,
             .begins_word = options.begins_word.empty() ? nullptr : options.begins_word.data()};
   }
 
