@@ -20,6 +20,9 @@ using Images = Vision<VisionConfig{.input_size = 8, .patch_size = 2, .in_chans =
 using Masks = BeitBlockMask<Grid{4, 4}, BeitMaskConfig{.num_mask_patches = 8, .min_mask_patches_per_block = 2,
                                                        .max_mask_patches_per_block = 16}>;
 struct Beit : Data2Vec1<config, Branch<Images, Masks, RegressionHead<1>>> {};
+using Placed = Vision<VisionConfig{.input_size = 8, .patch_size = 2, .in_chans = 1,
+                                   .modality = {.num_extra_tokens = 1}}>;
+struct Positioned : Data2Vec1<config, Branch<Placed, Masks, RegressionHead<1>>> {};
 struct Fairseq : Data2Vec1<config, Branch<Images, Masks, RegressionHead<0>>,
                            Data2Vec1Config{.vision = VisionVariant::fairseq}> {};
 
@@ -90,7 +93,8 @@ TEST_CASE_TEMPLATE("data2vec 1.0 of images: learns, with the same bits for any n
   expect_same_bits<Model>(options<Model>());
 }
 
-TEST_CASE_TEMPLATE("data2vec 1.0 of images: checkpoints, resumes, gives features, fine-tunes", Model, Beit, Fairseq) {
+TEST_CASE_TEMPLATE("data2vec 1.0 of images: checkpoints, resumes, gives features, fine-tunes", Model, Beit, Positioned,
+                   Fairseq) {
   expect_goes_on<Model>(options<Model>());
 }
 
@@ -108,6 +112,32 @@ TEST_CASE("data2vec 1.0 of images: the variants differ in what the teacher owns,
     if (info.name.view().starts_with("final_proj."))
       CHECK(same_bits(std::span<const float>(start).subspan(info.offset, info.size),
                       std::span<const float>(trainer.weights()).subspan(info.offset, info.size)));
+}
+
+TEST_CASE("data2vec 1.0 of images: a table of positions is added to every token that the blocks read, and trained") {
+  using Parameters = Positioned::Parameters<float>;
+  const auto bytes = [](auto&& weights, std::string_view name) {
+    for (const TensorInfo& info : tensor_table<Parameters>)
+      if (info.name.view() == name) return std::span<const float>(weights).subspan(info.offset, info.size);
+    FAIL("no tensor ", name);
+    return std::span<const float>();
+  };
+  Trainer<Positioned, Cpu> trainer(options<Positioned>());
+  const std::vector<float> start = copy(trainer.weights());
+  trainer.step(waves(16).batch());
+  const auto gradient = trainer.gradient();
+  const auto positions = bytes(gradient, "pos_embed"), cls = bytes(gradient, "cls_token");
+  const auto mask = bytes(gradient, "mask_token"), bias = bytes(gradient, "patch_embed.proj.bias");
+  REQUIRE(positions.size() == 17 * 16);
+  for (std::size_t c = 0; c < 16; ++c) {
+    CHECK(positions[c] == doctest::Approx(cls[c]).epsilon(1e-5));
+    double sum = 0;  // hidden and visible patches together
+    for (std::size_t t = 1; t < 17; ++t) sum += static_cast<double>(positions[t * 16 + c]);
+    CHECK(sum == doctest::Approx(static_cast<double>(mask[c]) + static_cast<double>(bias[c])).epsilon(1e-3));
+  }
+  CHECK(!same_bits(bytes(start, "pos_embed"), bytes(trainer.weights(), "pos_embed")));
+  CHECK(!same_bits(bytes(start, "pos_embed"), bytes(trainer.teacher(), "pos_embed")));
+  CHECK(Positioned::is_embedding("pos_embed"));
 }
 
 TEST_CASE("data2vec 1.0 of speech: trains and goes on; the teacher copies the positional convolutions") {

@@ -63,8 +63,7 @@ std::string mlp_ratio(int width, int hidden) {
 /// The whole program. `o` is the case, `model` its object of that name.
 std::string program(Options& o, Options& model, const std::string& config, const std::string& modality, int tokens,
                     int most, const std::string& head, const std::string& variant, int batch) {
-  o.ignore({"system", "kind", "reference", "name", "keys", "verify", "seed", "optimizer", "note", "batch",
-            "num_updates", "ema_decay_now", "model"});
+  o.ignore({"batch", "num_updates", "ema_decay_now", "model"});
   model.finish();
   o.finish();
   return "#include \"data2vec1.hpp\"\n\ninline constexpr data2vec::Config config{" + config + "};\nusing Modality = " +
@@ -76,7 +75,8 @@ std::string program(Options& o, Options& model, const std::string& config, const
 
 /// What both codes of vision share.
 std::string vision_program(Options& o, Options& model, std::string config, const std::string& targets,
-                           const SafetensorsFile& tensors, const std::string& head, const std::string& variant) {
+                           bool positions, const SafetensorsFile& tensors, const std::string& head,
+                           const std::string& variant) {
   const int size = model.integer("image_size"), patch = model.integer("patch_size");
   if (patch == 0 || size % patch != 0) model.unsupported("image_size", "a multiple of patch_size");
   const int side = size / patch;
@@ -90,7 +90,7 @@ std::string vision_program(Options& o, Options& model, std::string config, const
   const std::string modality = "data2vec::Vision<data2vec::VisionConfig{.input_size = " + std::to_string(size) +
                                ", .patch_size = " + std::to_string(patch) +
                                ", .in_chans = " + std::to_string(model.integer("in_channels")) +
-                               ", .fixed_positions = false, .modality = {.num_extra_tokens = 1}}>";
+                               ", .fixed_positions = " + text_of(positions) + ", .modality = {.num_extra_tokens = 1}}>";
   return program(o, model, config, modality, side * side, most_of(marks_of(tensors, "in.mask"), side * side), head,
                  variant, extent(tensors, "in.source", 0));
 }
@@ -103,7 +103,7 @@ std::string data2vec1_fairseq_vision_source(const Json& json, const SafetensorsF
   const std::string targets = targets_text(model);
   model.ignore({"mlp_ratio"});
   model.expect("ema_transformer_only", 1, "the teacher owns the encoder alone");
-  return vision_program(o, model, config, targets, tensors, "0", ".vision = data2vec::VisionVariant::fairseq");
+  return vision_program(o, model, config, targets, false, tensors, "0", ".vision = data2vec::VisionVariant::fairseq");
 }
 
 std::string data2vec1_beit_source(const Json& json, const SafetensorsFile& tensors) {
@@ -122,18 +122,19 @@ std::string data2vec1_beit_source(const Json& json, const SafetensorsFile& tenso
   const std::string results = model.word("layer_results", {"end", "fc"});
   const std::string config = ", .mlp_ratio = " + model.number_text("mlp_ratio") + ", .norm_eps = " +
                              model.number_text("layer_norm_eps");
-  const std::string targets = ", .average_top_k_layers = 1, .target_layers = " + std::to_string(layers) + "u, .end_of_block_targets = " + text_of(results == "end") +
+  const std::string targets = ", .average_top_k_layers = 1, .target_layers = " + std::to_string(layers) +
+                              "u, .end_of_block_targets = " + text_of(results == "end") +
+                              ", .batch_norm_target_layer = " + text_of(model.flag_or("target_batch_norm", false)) +
                               ", .instance_norm_target_layer = " + text_of(model.flag_or("target_instance_norm", false)) +
                               ", .layer_norm_target_layer = " + text_of(model.flag_or("target_layer_norm_last", true)) +
                               ", .layer_norm_targets = " + text_of(model.flag_or("post_target_layer_norm", false)) +
                               ", .loss_beta = " + text_of(l2 ? 0.0 : beta) +
                               ", .loss_scale = " + text_of((scale == -1 ? 1 : scale) / width);
-  model.expect("target_batch_norm", 0, "not supported");
-  model.expect("post_target_instance_norm", 0, "not supported");
-  model.expect("abs_pos_emb", 0, "the published models have a relative bias alone");
+  model.expect("post_target_instance_norm", 0, "fairseq's order of these two norms is another");
   for (const char* rate : {"drop_path", "attn_drop_rate", "drop_rate"})
     model.expect(rate, 0, "a case with dropout cannot be repeated");
-  return vision_program(o, model, config, targets, tensors, "1", "");
+  const bool positions = model.flag_or("abs_pos_emb", false);
+  return vision_program(o, model, config, targets, positions, tensors, "1", "");
 }
 
 std::string data2vec1_audio_source(const Json& json, const SafetensorsFile& tensors) {

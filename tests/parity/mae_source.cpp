@@ -23,7 +23,7 @@ std::string model_text(Options& o, const std::string& decoder) {
       std::to_string(tokens) + ", " + std::to_string(visible) + ", " + std::to_string(tokens - visible) +
       ">;\nstruct Model : data2vec::MaskedAutoencoder<config, data2vec::Branch<Modality, Masking,\n"
       "    data2vec::PixelDecoder<data2vec::PixelDecoderConfig{" + decoder + "}>>> {};\n\n";
-  o.ignore({"system", "kind", "reference", "name", "keys", "verify", "seed", "optimizer", "note", "label_smoothing"});
+  o.ignore({"label_smoothing"});
   return text;
 }
 

@@ -96,8 +96,10 @@ void Options::expect(const std::string& key, double value, const std::string& re
 void Options::ignore(std::initializer_list<const char*> keys) { read_.insert(keys.begin(), keys.end()); }
 
 void Options::finish() const {
+  static const std::set<std::string> about{"system", "kind", "reference", "name", "keys", "verify", "seed", "optimizer",
+                                           "note"};  // of the case itself; `optimizer` is read when it runs
   for (const auto& [key, value] : json_->items())
-    if (!read_.contains(key)) throw UnsupportedOption("option " + path_ + key + ": not known, value " + value.dump());
+    if (!read_.contains(key) && !(path_.empty() && about.contains(key))) throw UnsupportedOption("option " + path_ + key + ": not known, value " + value.dump());
 }
 
 std::string text_of(double value) {

@@ -20,7 +20,7 @@ struct Roberta {
     tokens = static_cast<int>(ids.shape[1]);
     options.expect("batch", batch, "as in.src_tokens");
     options.expect("tokens", tokens, "as in.src_tokens");
-    options.ignore({"system", "kind", "reference", "optimizer", "seed", "name", "keys", "verify", "pad_tokens"});
+    options.ignore({"pad_tokens"});
     Options specials = options.within("specials");
     for (const auto& [key, id] : {std::pair{"bos", 0}, {"pad", 1}, {"eos", 2}, {"unk", 3}})
       specials.expect(key, id, "the dictionary's order");
@@ -42,7 +42,8 @@ struct Roberta {
         std::to_string(options.integer("vocab")) + ", .tokens = " + std::to_string(tokens) +
         ", .max_source_positions = " + std::to_string(model.integer("max_positions")) +
         ", .layernorm_embedding = " + text_of(model.flag("layernorm_embedding")) + ", .dropout = 0}>;\n";
-    for (const char* rate : {"dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop"})
+    for (const char* rate : {"dropout", "attention_dropout", "activation_dropout", "encoder_layerdrop",
+                             "pooler_dropout"})
       model.expect(rate, 0, "a case with dropout cannot be repeated");
     model.finish();
   }

@@ -7,17 +7,6 @@
 namespace data2vec::parity {
 namespace {
 
-/// "[(512, 10, 5), (512, 3, 2)]" as initialisers. The reference evaluates it as Python; a plain list is all there is.
-std::string convolutions(Options& model) {
-  std::string text = model.json("conv_feature_layers").is_string()
-                         ? model.json("conv_feature_layers").get<std::string>() : "";
-  std::erase(text, ' ');
-  if (!text.starts_with("[(") || !text.ends_with(")]") || text.find_first_not_of("[]()0123456789,") != text.npos)
-    model.unsupported("conv_feature_layers", "a list of (channels, kernel, stride)");
-  for (char& c : text) c = c == '[' || c == '(' ? '{' : c == ']' || c == ')' ? '}' : c;
-  return text;
-}
-
 struct Wav2Vec2 {
   int batch, masked, tokens;
   std::string source;
@@ -32,8 +21,7 @@ struct Wav2Vec2 {
     batch = extent("in.source", 0);
     options.expect("batch", batch, "as in.source");
     options.expect("samples", extent("in.source", 1), "as in.source");
-    options.ignore({"system", "kind", "reference", "optimizer", "seed", "name", "keys", "verify", "pad_samples",
-                    "temperature"});
+    options.ignore({"pad_samples", "temperature"});
     tokens = extent("in.mask_indices", 1);
     const auto marks = tensors.at("in.mask_indices").as<std::uint8_t>();
     masked = static_cast<int>(
@@ -66,7 +54,7 @@ struct Wav2Vec2 {
         ", .norm_eps = 1e-5, .layer_norm_first = " + text_of(pre) + ", .pre_norm_mlp_residual = " + text_of(pre) +
         ",\n    .block_names = data2vec::BlockNames::fairseq};\n"
         "inline constexpr data2vec::SpeechConfig waveforms{.input_size = " +  // by name: nvcc writes types down
-        std::to_string(extent("in.source", 1)) + ", .feature_encoder_spec = " + convolutions(model) +
+        std::to_string(extent("in.source", 1)) + ", .feature_encoder_spec = " + model.convolutions("conv_feature_layers") +
         ",\n    .extractor_mode = data2vec::ExtractorMode::" + (normed ? "layer_norm" : "default_") +
         ", .conv_pos_width = " + integer("conv_pos") + ", .conv_pos_groups = " + integer("conv_pos_groups") +
         ", .conv_pos_depth = 1,\n    .conv_pos_weight_norm = true, .conv_bias = " + text_of(model.flag("conv_bias")) +

@@ -14,12 +14,13 @@ namespace data2vec::inline v0 {
 
 namespace detail {
 
-/// The fields that vision has of necessity: pre-norm blocks with both residuals.
+/// The fields that vision has of necessity: pre-norm blocks with both residuals; trained positions, if any.
 template <class M>
 constexpr Config data2vec1_config(Config c, VisionVariant variant) {
   c.clone_batch = 1;
   if constexpr (requires { M::patch_values; }) {
     c.layer_norm_first = c.pre_norm_mlp_residual = c.relative_position_bias = true;
+    c.train_positions = c.extra_token_positions = M::fixed_positions;
     c.block_names = variant == VisionVariant::beit ? BlockNames::beit : BlockNames::beit_sequential;
   } else {
     c.block_names = BlockNames::fairseq;
@@ -52,6 +53,8 @@ struct Data2Vec1Model {
       if constexpr (vision) {
         constexpr Init token = beit ? init::normal(0.02) : init::truncated_normal(1);
         f(Field{beit ? "cls_token" : "cls_emb", token, true, -1, !beit}, p.front_end.extra_tokens.tokens...);
+        if constexpr (First::Enc::trains_positions)
+          f(Field{"pos_embed", init::normal(0.02), true, -1, false}, p.front_end.fixed_positional_encoder.positions...);
         f(beit ? "patch_embed.proj" : "patch_embed.conv", p.front_end.local_encoder.proj...);
         f(beit ? "rel_pos_bias" : "encoder.rel_pos_bias", p.front_end.alibi...);
         f(beit ? "blocks" : "encoder.blocks", p.blocks...);
@@ -119,7 +122,7 @@ struct Data2Vec1Model {
   }
   /// What layer-wise learning rates count as the layer below the first block.
   static constexpr bool is_embedding(std::string_view name) {
-    return name.starts_with("cls_") || name.starts_with("patch_embed.");
+    return name.starts_with("cls_") || name == "pos_embed" || name.starts_with("patch_embed.");
   }
 
   static constexpr std::size_t parameter_count = element_count<Parameters<float>>;
@@ -173,8 +176,9 @@ struct Data2Vec1Model {
 
 }  // namespace detail
 
-/// A model of data2vec 1.0. Vision has pre-norm blocks, layer scale as configured, and a relative position bias, whatever
-/// `C` says. Name it (`struct Mine : Data2Vec1<...> {}`): messages and symbols then say `Mine`.
+/// A model of data2vec 1.0. Vision has pre-norm blocks, layer scale as configured, and a relative position bias,
+/// whatever `C` says; with VisionConfig::fixed_positions, which the published models do without, also a table of
+/// positions, which is trained. Name it (`struct Mine : Data2Vec1<...> {}`): messages and symbols then say `Mine`.
 template <Config C, class Br, Data2Vec1Config O = Data2Vec1Config{}>
 struct Data2Vec1 : detail::Data2Vec1Model<detail::data2vec1_config<typename Br::Modality>(C, O.vision), Br, O> {
   static_assert(check::HeadsDivideEmbedDim<C.num_heads, C.embed_dim>,
@@ -183,6 +187,8 @@ struct Data2Vec1 : detail::Data2Vec1Model<detail::data2vec1_config<typename Br::
                 "data2vec: Config::average_top_k_layers must be between 1 and Config::depth");
   static_assert(check::Equal<Br::Masking::tokens, Br::Modality::tokens>,
                 "data2vec: the masking policy must be over as many tokens as the modality has");
+  static_assert(O.vision == VisionVariant::beit || !Br::Modality::fixed_positions,
+                "data2vec: VisionVariant::fairseq has no table of positions: set VisionConfig::fixed_positions to false");
 };
 
 }  // namespace data2vec::inline v0
