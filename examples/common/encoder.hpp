@@ -24,7 +24,7 @@ inline void expect_checkpoint(const std::string& path, const std::string& expect
     throw d2v::FileError(path, expected + ", found an encoder alone");
 }
 
-/// Reads weights or a checkpoint; `teacher`: the teacher's. Throws FileError (also for weights that are not finite) and
+/// Reads weights or a checkpoint; `teacher`: the teacher's. Weights may be of images of another size. Throws FileError (also for weights that are not finite) and
 /// MismatchError.
 template <class Model>
 Encoder read_weights(const std::string& path, bool teacher) {
@@ -37,7 +37,8 @@ Encoder read_weights(const std::string& path, bool teacher) {
   } else {
     if (teacher && !(metadata.contains("encoder") && metadata.at("encoder") == "teacher"))
       throw d2v::FileError(path, "--teacher: expected a checkpoint or the weights of a teacher, found other weights");
-    if (metadata.contains("configuration")) d2v::expect_configuration<Model>(file, {"model", "modality"});
+    if (metadata.contains("configuration"))
+      d2v::expect_configuration<Model>(file, {"model", "modality"}, {"input_size.height", "input_size.width"});
     encoder.weights = d2v::read_encoder<Model>(file);
     for (const auto& [name, text] : metadata)
       if (name != "configuration" && name != "encoder" && d2v::Json::accept(text))

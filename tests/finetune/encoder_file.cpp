@@ -92,15 +92,38 @@ TEST_CASE("encoder files: what files of the other systems hold besides the encod
   read_back(Waves{}, "w2v_encoder.w2v_model.", {"w2v_encoder.proj.bias"});
 }
 
+TEST_CASE("encoder files: positions are resampled for images of another size") {
+  struct Larger : Data2Vec2<config, Branch<Vision<VisionConfig{.input_size = {12, 16}, .patch_size = 4, .in_chans = 1}>,
+                                           RandomMask<12, MaskConfig{.mask_prob = 0.5}>,
+                                           LinearDecoder<DecoderConfig{.input_dropout = 0}>>> {};
+  Buffer<float> weights(buffer_size<Parameters>);
+  Model::initialise(weights.data(), 3);
+  const SafetensorsFile file = file_of(named_tensors<Parameters>(weights.data()));
+  const Buffer<float> read = read_encoder<Larger>(file);
+  int others = 0;
+  for (const TensorInfo& info : tensor_table<Larger::Parameters<float>>) {
+    if (Larger::in_decoder(info.name.view())) continue;
+    std::vector<float> expected = file.at(std::string(info.name.view())).copy<float>();
+    if (is_position_table(info.name.view())) expected = resample_positions(expected, 0, 2, {3, 4});
+    else ++others;
+    CHECK(std::equal(expected.begin(), expected.end(), read.data() + info.offset));
+  }
+  CHECK(others > 10);
+}
+
 TEST_CASE("encoder files: every difference is listed") {
   Buffer<float> weights(buffer_size<Parameters>);
   std::vector<Tensor> tensors = named_tensors<Parameters>(weights.data());
   std::erase_if(tensors, [](const Tensor& t) { return t.name == "blocks.0.norm1.bias"; });
   for (Tensor& t : tensors)
     if (t.name == "blocks.0.mlp.fc2.bias") t.shape = {2, 4};
+  const std::vector<float> table(5 * 8);
+  for (Tensor& t : tensors)
+    if (is_position_table(t.name)) t = {t.name, Dtype::f32, {1, 5, 8}, std::as_bytes(std::span(table))};
   tensors.push_back({"blocks.1.norm1.bias", Dtype::f32, {8}, std::as_bytes(std::span(weights.data(), 8))});
   CHECK(error_of(tensors) ==
         "file: the encoder is not the model's:"
+        "\n  modality_encoders.IMAGE.fixed_positional_encoder.positions: expected F32 (1, 4, 8), found F32 (1, 5, 8)"
         "\n  missing: blocks.0.norm1.bias (8)"
         "\n  blocks.0.mlp.fc2.bias: expected F32 (8), found F32 (2, 4)"
         "\n  unknown: blocks.1.norm1.bias (8)");

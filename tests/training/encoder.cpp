@@ -104,6 +104,24 @@ TEST_CASE_TEMPLATE("checkpoint_encoder: the same from a checkpoint", Model, Tiny
   }
 }
 
+TEST_CASE("expect_configuration: parts of it, without fields that may differ") {
+  const auto file = [](const Json& configuration) {
+    return SafetensorsFile::from_bytes(safetensors_bytes({}, {{"configuration", configuration.dump()}}), "file");
+  };
+  Json other = describe_model<Tiny>();
+  other["modality"]["input_size.height"] = 12;
+  other["masks"]["visible"] = 1;
+  const auto found = [&](std::initializer_list<const char*> parts, std::initializer_list<const char*> free) {
+    return error_of([&] { expect_configuration<Tiny>(file(other), parts, free); });
+  };
+  CHECK(found({"model", "modality"}, {}) == "file: of another configuration:"
+                                            "\n  modality.input_size.height: expected 8, found 12");
+  CHECK(found({"model", "modality"}, {"input_size.height"}) == "no error");
+  CHECK(found({"masks"}, {"input_size.height"}).find("masks.visible: expected") != std::string::npos);
+  other["modality"] = 3;
+  CHECK(found({"modality"}, {"input_size.height"}).find("modality: expected") != std::string::npos);
+}
+
 TEST_CASE("what is not the model's is refused") {
   const Folder folder;
   Trained<Tiny> trainer;

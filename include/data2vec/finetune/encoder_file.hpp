@@ -11,13 +11,35 @@
 
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/parameter.hpp>
+#include <data2vec/finetune/positions.hpp>
 #include <data2vec/io/safetensors.hpp>
 
 namespace data2vec::inline v0 {
 
+namespace detail {
+
+/// The table of positions of a model, resampled from that of another grid in `tensor`; empty where it cannot be.
+template <class Model>
+std::vector<float> positions_from([[maybe_unused]] const TensorInfo& info, [[maybe_unused]] const Tensor& tensor) {
+  if constexpr (Model::branches == 1) {
+    if constexpr (Model::First::M::fixed_positions) {
+      constexpr Grid grid = Model::First::M::grid;
+      if (!is_position_table(info.name.view()) || tensor.dtype != Dtype::f32 || tensor.shape.size() != 3) return {};
+      const int extra = info.shape[1] - grid.size();
+      const auto from = square_grid(tensor.shape[1] - extra);
+      if (!from || tensor.shape[0] != 1 || tensor.shape[2] != info.shape[2]) return {};
+      return resample_positions(tensor.template copy<float>(), extra, *from, grid);
+    }
+  }
+  return {};
+}
+
+}  // namespace detail
+
 /// A buffer of Model::Parameters with the encoder of a file, for FineTuner; decoders are zero. Tensors are looked for
 /// under the model's names or, if the file has such ones, under "model.", "w2v_model." or "w2v_encoder.w2v_model." and
-/// these (as a classifier and a recogniser name them). Decoders in the file, a head, and what a model says it passes
+/// these (as a classifier and a recogniser name them). A table of positions of a square grid of patches is resampled for
+/// the model's (finetune/positions.hpp), so that an encoder serves images of another size. Decoders in the file, a head, and what a model says it passes
 /// over, are passed over; any other difference is listed in a MismatchError.
 template <class Model>
 Buffer<float> read_encoder(const SafetensorsFile& file) {
@@ -41,12 +63,14 @@ Buffer<float> read_encoder(const SafetensorsFile& file) {
     const Tensor* const tensor = file.find(name);
     if (!tensor) {
       differences += "\n  missing: " + name + " " + text(shape);
-    } else if (tensor->dtype != Dtype::f32 || tensor->shape != shape) {
-      differences += "\n  " + name + ": expected F32 " + text(shape) + ", found " +
-                     std::string(dtype_name(tensor->dtype)) + " " + text(tensor->shape);
-    } else {
+    } else if (tensor->dtype == Dtype::f32 && tensor->shape == shape) {
       const auto values = tensor->template copy<float>();
       std::copy(values.begin(), values.end(), buffer.data() + info.offset);
+    } else if (const auto positions = detail::positions_from<Model>(info, *tensor); !positions.empty()) {
+      std::copy(positions.begin(), positions.end(), buffer.data() + info.offset);
+    } else {
+      differences += "\n  " + name + ": expected F32 " + text(shape) + ", found " +
+                     std::string(dtype_name(tensor->dtype)) + " " + text(tensor->shape);
     }
   }
   for (const Tensor& tensor : file) {

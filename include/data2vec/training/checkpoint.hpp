@@ -155,10 +155,11 @@ inline const std::string& checkpoint_entry(const SafetensorsFile& file, const ch
 }  // namespace detail
 
 /// Compares a model's configuration with the one that a checkpoint or an encoder holds: all of it, or only `parts`
-/// ("model", "modality", "masks", "decoder"). Throws MismatchError with every difference, FileError where the file holds
-/// none.
+/// ("model", "modality", "masks", "decoder"), and of these all fields but `free`. Throws MismatchError with every
+/// difference, FileError where the file holds none.
 template <class Model>
-void expect_configuration(const SafetensorsFile& file, std::initializer_list<const char*> parts = {}) {
+void expect_configuration(const SafetensorsFile& file, std::initializer_list<const char*> parts = {},
+                          std::initializer_list<const char*> free = {}) {
   Json expected = describe_model<Model>();
   Json found = parse_json(detail::checkpoint_entry(file, "configuration"), file.file());
   if (parts.size() > 0) {
@@ -166,6 +167,10 @@ void expect_configuration(const SafetensorsFile& file, std::initializer_list<con
     for (const char* part : parts) {
       some[part] = expected[part];
       if (found.contains(part)) others[part] = found[part];
+      for (const char* field : free) {
+        some[part].erase(field);
+        if (others.contains(part) && others[part].is_object()) others[part].erase(field);
+      }
     }
     expected = std::move(some), found = std::move(others);
   }
