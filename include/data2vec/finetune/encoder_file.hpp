@@ -38,9 +38,9 @@ std::vector<float> positions_from([[maybe_unused]] const TensorInfo& info, [[may
 
 /// A buffer of Model::Parameters with the encoder of a file, for FineTuner; decoders are zero. Tensors are looked for
 /// under the model's names or, if the file has such ones, under "model.", "w2v_model." or "w2v_encoder.w2v_model." and
-/// these (as a classifier and a recogniser name them). A table of positions of a square grid of patches is resampled for
-/// the model's (finetune/positions.hpp), so that an encoder serves images of another size. Decoders in the file, a head, and what a model says it passes
-/// over, are passed over; any other difference is listed in a MismatchError.
+/// these (as a classifier and a recogniser name them). Positions of a square grid of patches are resampled for the
+/// model's (finetune/positions.hpp), so that an encoder serves images of another size. Decoders in the file, a head, and
+/// what a model says it passes over, are passed over; any other difference is listed in a MismatchError.
 template <class Model>
 Buffer<float> read_encoder(const SafetensorsFile& file) {
   using Parameters = typename Model::template Parameters<float>;
