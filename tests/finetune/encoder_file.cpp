@@ -88,8 +88,32 @@ TEST_CASE("encoder files: what files of the other systems hold besides the encod
   };
   read_back(Language{}, "", {"encoder.sentence_encoder.version", "encoder.lm_head.weight",
                              "classification_heads.sentence_classification_head.dense.bias"});
-  read_back(Waves{}, "", {});
+  read_back(Waves{}, "", {"_ema.layers.0.fc1.bias", "encoder._ema.layers.0.fc1.bias"});
   read_back(Waves{}, "w2v_encoder.w2v_model.", {"w2v_encoder.proj.bias"});
+}
+
+TEST_CASE("encoder files: names of other releases of the references") {
+  const auto read_back = []<class M>(const M&, std::vector<std::pair<std::string, std::string>> names) {
+    using P = typename M::template Parameters<float>;
+    Buffer<float> weights(buffer_size<P>);
+    M::initialise(weights.data(), 3);
+    std::vector<Tensor> tensors = named_tensors<P>(weights.data());
+    int renamed = 0;
+    for (Tensor& tensor : tensors)
+      for (const auto& [ours, theirs] : names)
+        if (const auto at = tensor.name.find(ours); at != tensor.name.npos)
+          tensor.name.replace(at, ours.size(), theirs), ++renamed;
+    CHECK(renamed > static_cast<int>(names.size()) - 1);
+    const Buffer<float> read = read_encoder<M>(file_of(tensors));
+    for (const TensorInfo& info : tensor_table<P>)
+      for (std::size_t i = info.offset; i < info.offset + info.size; ++i)
+        REQUIRE(read[i] == (M::in_decoder(info.name.view()) ? 0 : weights[i]));
+  };
+  read_back(Language{}, {{"layernorm_embedding", "emb_layer_norm"},
+                         {"encoder.sentence_encoder", "decoder.sentence_encoder"},
+                         {"encoder.lm_head", "decoder.lm_head"}});
+  read_back(Waves{}, {{"weight_g", "parametrizations.weight.original0"},
+                      {"weight_v", "parametrizations.weight.original1"}});
 }
 
 TEST_CASE("encoder files: positions are resampled for images of another size") {

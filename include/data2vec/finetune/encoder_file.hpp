@@ -5,8 +5,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
+#include <map>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <data2vec/core/buffer.hpp>
@@ -34,13 +37,29 @@ std::vector<float> positions_from([[maybe_unused]] const TensorInfo& info, [[may
   return {};
 }
 
+/// The name that a model has for a tensor which other releases of the references call otherwise: fairseq before 2020,
+/// PyTorch's weight norm since 2.0.
+inline std::string present_name(std::string_view name) {
+  constexpr std::pair<std::string_view, std::string_view> names[] = {
+      {"decoder.sentence_encoder.", "encoder.sentence_encoder."},
+      {"decoder.lm_head.", "encoder.lm_head."},
+      {"emb_layer_norm.", "layernorm_embedding."},
+      {"parametrizations.weight.original0", "weight_g"},
+      {"parametrizations.weight.original1", "weight_v"}};
+  std::string present(name);
+  for (const auto& [theirs, ours] : names)
+    if (const auto at = present.find(theirs); at != present.npos) present.replace(at, theirs.size(), ours);
+  return present;
+}
+
 }  // namespace detail
 
 /// A buffer of Model::Parameters with the encoder of a file, for FineTuner; decoders are zero. Tensors are looked for
 /// under the model's names or, if the file has such ones, under "model.", "w2v_model." or "w2v_encoder.w2v_model." and
 /// these (as a classifier and a recogniser name them). Positions of a square grid of patches are resampled for the
-/// model's (finetune/positions.hpp), so that an encoder serves images of another size. Decoders in the file, a head, and
-/// what a model says it passes over, are passed over; any other difference is listed in a MismatchError.
+/// model's (finetune/positions.hpp), so that an encoder serves images of another size. Decoders in the file, a head,
+/// fairseq's teacher ("_ema") and what a model says it passes over, are passed over; any other difference is listed in
+/// a MismatchError.
 template <class Model>
 Buffer<float> read_encoder(const SafetensorsFile& file) {
   using Parameters = typename Model::template Parameters<float>;
@@ -54,13 +73,18 @@ Buffer<float> read_encoder(const SafetensorsFile& file) {
     for (const std::int64_t n : shape) numbers += (numbers.empty() ? "" : ", ") + std::to_string(n);
     return "(" + numbers + ")";
   };
+  std::map<std::string, const Tensor*, std::less<>> tensors;
+  for (const Tensor& tensor : file)
+    if (tensor.name.starts_with(prefix))
+      tensors.emplace(detail::present_name(std::string_view(tensor.name).substr(prefix.size())), &tensor);
   Buffer<float> buffer(buffer_size<Parameters>);
   std::string differences;
   for (const TensorInfo& info : table) {
     if (Model::in_decoder(info.name.view())) continue;
     const std::string name = prefix + std::string(info.name.view());
     const std::vector<std::int64_t> shape(info.shape.begin(), info.shape.begin() + info.rank);
-    const Tensor* const tensor = file.find(name);
+    const auto found = tensors.find(info.name.view());
+    const Tensor* const tensor = found == tensors.end() ? nullptr : found->second;
     if (!tensor) {
       differences += "\n  missing: " + name + " " + text(shape);
     } else if (tensor->dtype == Dtype::f32 && tensor->shape == shape) {
@@ -73,14 +97,14 @@ Buffer<float> read_encoder(const SafetensorsFile& file) {
                      std::string(dtype_name(tensor->dtype)) + " " + text(tensor->shape);
     }
   }
-  for (const Tensor& tensor : file) {
-    if (!tensor.name.starts_with(prefix)) continue;
-    const std::string_view name = std::string_view(tensor.name).substr(prefix.size());
+  for (const auto& [present, tensor] : tensors) {
+    const std::string_view name = present;
     const auto is_ours = [&](const TensorInfo& info) { return info.name.view() == name; };
     if constexpr (requires { Model::passes_over(name); })
       if (Model::passes_over(name)) continue;
-    if (!Model::in_decoder(name) && std::none_of(table.begin(), table.end(), is_ours))
-      differences += "\n  unknown: " + tensor.name + " " + text(tensor.shape);
+    if (name.starts_with("_ema.") || name.starts_with("encoder._ema.") || Model::in_decoder(name)) continue;
+    if (std::none_of(table.begin(), table.end(), is_ours))
+      differences += "\n  unknown: " + tensor->name + " " + text(tensor->shape);
   }
   if (!differences.empty()) throw MismatchError(file.file() + ": the encoder is not the model's:" + differences);
   return buffer;
