@@ -24,8 +24,8 @@ inline void expect_checkpoint(const std::string& path, const std::string& expect
     throw d2v::FileError(path, expected + ", found an encoder alone");
 }
 
-/// Reads weights or a checkpoint; `teacher`: the teacher's. Weights may be of images of another size. Throws FileError (also for weights that are not finite) and
-/// MismatchError.
+/// Reads weights or a checkpoint; `teacher`: the teacher's. Weights may be of images of another size. Throws FileError
+/// (also for weights that are not finite) and MismatchError.
 template <class Model>
 Encoder read_weights(const std::string& path, bool teacher) {
   const auto file = d2v::SafetensorsFile::open(path);

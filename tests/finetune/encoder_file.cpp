@@ -116,6 +116,17 @@ TEST_CASE("encoder files: names of other releases of the references") {
                       {"weight_v", "parametrizations.weight.original1"}});
 }
 
+TEST_CASE("encoder files: one tensor under the names of two releases is refused") {
+  using P = Language::Parameters<float>;
+  Buffer<float> weights(buffer_size<P>);
+  std::vector<Tensor> tensors = named_tensors<P>(weights.data());
+  tensors.push_back(tensors.front());
+  REQUIRE(tensors.back().name == "encoder.sentence_encoder.embed_tokens.weight");
+  tensors.back().name = "decoder.sentence_encoder.embed_tokens.weight";
+  CHECK_THROWS_WITH_AS(read_encoder<Language>(file_of(tensors)),
+                       doctest::Contains("twice: "), MismatchError);
+}
+
 TEST_CASE("encoder files: positions are resampled for images of another size") {
   struct Larger : Data2Vec2<config, Branch<Vision<VisionConfig{.input_size = {12, 16}, .patch_size = 4, .in_chans = 1}>,
                                            RandomMask<12, MaskConfig{.mask_prob = 0.5}>,

@@ -116,7 +116,7 @@ TEST_CASE("data2vec 1.0 of images: the variants differ in what the teacher owns,
 
 TEST_CASE("data2vec 1.0 of images: a table of positions is added to every token that the blocks read, and trained") {
   using Parameters = Positioned::Parameters<float>;
-  const auto bytes = [](auto&& weights, std::string_view name) {
+  const auto values = [](auto&& weights, std::string_view name) {
     for (const TensorInfo& info : tensor_table<Parameters>)
       if (info.name.view() == name) return std::span<const float>(weights).subspan(info.offset, info.size);
     FAIL("no tensor ", name);
@@ -126,8 +126,8 @@ TEST_CASE("data2vec 1.0 of images: a table of positions is added to every token 
   const std::vector<float> start = copy(trainer.weights());
   trainer.step(waves(16).batch());
   const auto gradient = trainer.gradient();
-  const auto positions = bytes(gradient, "pos_embed"), cls = bytes(gradient, "cls_token");
-  const auto mask = bytes(gradient, "mask_token"), bias = bytes(gradient, "patch_embed.proj.bias");
+  const auto positions = values(gradient, "pos_embed"), cls = values(gradient, "cls_token");
+  const auto mask = values(gradient, "mask_token"), bias = values(gradient, "patch_embed.proj.bias");
   REQUIRE(positions.size() == 17 * 16);
   for (std::size_t c = 0; c < 16; ++c) {
     CHECK(positions[c] == doctest::Approx(cls[c]).epsilon(1e-5));
@@ -135,8 +135,8 @@ TEST_CASE("data2vec 1.0 of images: a table of positions is added to every token 
     for (std::size_t t = 1; t < 17; ++t) sum += static_cast<double>(positions[t * 16 + c]);
     CHECK(sum == doctest::Approx(static_cast<double>(mask[c]) + static_cast<double>(bias[c])).epsilon(1e-3));
   }
-  CHECK(!same_bits(bytes(start, "pos_embed"), bytes(trainer.weights(), "pos_embed")));
-  CHECK(!same_bits(bytes(start, "pos_embed"), bytes(trainer.teacher(), "pos_embed")));
+  CHECK(!same_bits(values(start, "pos_embed"), values(trainer.weights(), "pos_embed")));
+  CHECK(!same_bits(values(start, "pos_embed"), values(trainer.teacher(), "pos_embed")));
   CHECK(Positioned::is_embedding("pos_embed"));
 }
 

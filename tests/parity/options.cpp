@@ -99,7 +99,8 @@ void Options::finish() const {
   static const std::set<std::string> about{"system", "kind", "reference", "name", "keys", "verify", "seed", "optimizer",
                                            "note"};  // of the case itself; `optimizer` is read when it runs
   for (const auto& [key, value] : json_->items())
-    if (!read_.contains(key) && !(path_.empty() && about.contains(key))) throw UnsupportedOption("option " + path_ + key + ": not known, value " + value.dump());
+    if (!read_.contains(key) && !(path_.empty() && about.contains(key)))
+      throw UnsupportedOption("option " + path_ + key + ": not known, value " + value.dump());
 }
 
 std::string text_of(double value) {

@@ -15,7 +15,7 @@
 #include <data2vec/core/buffer.hpp>
 #include <data2vec/core/parameter.hpp>
 #include <data2vec/finetune/positions.hpp>
-#include <data2vec/io/safetensors.hpp>
+#include <data2vec/io/weights.hpp>
 
 namespace data2vec::inline v0 {
 
@@ -24,15 +24,13 @@ namespace detail {
 /// The table of positions of a model, resampled from that of another grid in `tensor`; empty where it cannot be.
 template <class Model>
 std::vector<float> positions_from([[maybe_unused]] const TensorInfo& info, [[maybe_unused]] const Tensor& tensor) {
-  if constexpr (Model::branches == 1) {
-    if constexpr (Model::First::M::fixed_positions) {
-      constexpr Grid grid = Model::First::M::grid;
-      if (!is_position_table(info.name.view()) || tensor.dtype != Dtype::f32 || tensor.shape.size() != 3) return {};
-      const int extra = info.shape[1] - grid.size();
-      const auto from = square_grid(tensor.shape[1] - extra);
-      if (!from || tensor.shape[0] != 1 || tensor.shape[2] != info.shape[2]) return {};
-      return resample_positions(tensor.template copy<float>(), extra, *from, grid);
-    }
+  if constexpr (Model::branches == 1 && Model::First::M::fixed_positions) {
+    constexpr Grid grid = Model::First::M::grid;
+    if (!is_position_table(info.name.view()) || tensor.dtype != Dtype::f32 || tensor.shape.size() != 3) return {};
+    const int extra = info.shape[1] - grid.size();
+    const auto from = square_grid(tensor.shape[1] - extra);
+    if (!from || tensor.shape[0] != 1 || tensor.shape[2] != info.shape[2]) return {};
+    return resample_positions(tensor.template copy<float>(), extra, *from, grid);
   }
   return {};
 }
@@ -63,48 +61,46 @@ inline std::string present_name(std::string_view name) {
 template <class Model>
 Buffer<float> read_encoder(const SafetensorsFile& file) {
   using Parameters = typename Model::template Parameters<float>;
-  const auto& table = tensor_table<Parameters>;
   std::string prefix;
   for (const char* const other : {"model.", "w2v_model.", "w2v_encoder.w2v_model."})
     if (std::any_of(file.begin(), file.end(), [&](const Tensor& tensor) { return tensor.name.starts_with(other); }))
       prefix = other;
-  const auto text = [](const std::vector<std::int64_t>& shape) {
-    std::string numbers;
-    for (const std::int64_t n : shape) numbers += (numbers.empty() ? "" : ", ") + std::to_string(n);
-    return "(" + numbers + ")";
-  };
-  std::map<std::string, const Tensor*, std::less<>> tensors;
-  for (const Tensor& tensor : file)
-    if (tensor.name.starts_with(prefix))
-      tensors.emplace(detail::present_name(std::string_view(tensor.name).substr(prefix.size())), &tensor);
-  Buffer<float> buffer(buffer_size<Parameters>);
+  std::map<std::string, const Tensor*, std::less<>> tensors;  // by the model's names; those that are left are unknown
   std::string differences;
-  for (const TensorInfo& info : table) {
+  for (const Tensor& tensor : file) {
+    if (!tensor.name.starts_with(prefix)) continue;
+    const auto [first, is_new] =
+        tensors.emplace(detail::present_name(std::string_view(tensor.name).substr(prefix.size())), &tensor);
+    if (!is_new) differences += "\n  twice: " + first->second->name + " and " + tensor.name;
+  }
+  Buffer<float> buffer(buffer_size<Parameters>);
+  for (const TensorInfo& info : tensor_table<Parameters>) {
     if (Model::in_decoder(info.name.view())) continue;
     const std::string name = prefix + std::string(info.name.view());
-    const std::vector<std::int64_t> shape(info.shape.begin(), info.shape.begin() + info.rank);
+    const auto shape = detail::shape_of(info);
     const auto found = tensors.find(info.name.view());
-    const Tensor* const tensor = found == tensors.end() ? nullptr : found->second;
-    if (!tensor) {
-      differences += "\n  missing: " + name + " " + text(shape);
-    } else if (tensor->dtype == Dtype::f32 && tensor->shape == shape) {
+    if (found == tensors.end()) {
+      differences += "\n  missing: " + name + " " + detail::shape_text(shape);
+      continue;
+    }
+    const Tensor* const tensor = found->second;
+    tensors.erase(found);
+    if (tensor->dtype == Dtype::f32 && tensor->shape == shape) {
       const auto values = tensor->template copy<float>();
       std::copy(values.begin(), values.end(), buffer.data() + info.offset);
     } else if (const auto positions = detail::positions_from<Model>(info, *tensor); !positions.empty()) {
       std::copy(positions.begin(), positions.end(), buffer.data() + info.offset);
     } else {
-      differences += "\n  " + name + ": expected F32 " + text(shape) + ", found " +
-                     std::string(dtype_name(tensor->dtype)) + " " + text(tensor->shape);
+      differences += "\n  " + name + ": expected F32 " + detail::shape_text(shape) + ", found " +
+                     std::string(dtype_name(tensor->dtype)) + " " + detail::shape_text(tensor->shape);
     }
   }
   for (const auto& [present, tensor] : tensors) {
     const std::string_view name = present;
-    const auto is_ours = [&](const TensorInfo& info) { return info.name.view() == name; };
     if constexpr (requires { Model::passes_over(name); })
       if (Model::passes_over(name)) continue;
     if (name.starts_with("_ema.") || name.starts_with("encoder._ema.") || Model::in_decoder(name)) continue;
-    if (std::none_of(table.begin(), table.end(), is_ours))
-      differences += "\n  unknown: " + tensor->name + " " + text(tensor->shape);
+    differences += "\n  unknown: " + tensor->name + " " + detail::shape_text(tensor->shape);
   }
   if (!differences.empty()) throw MismatchError(file.file() + ": the encoder is not the model's:" + differences);
   return buffer;
